@@ -1,0 +1,215 @@
+"""The whole extension contract on one page: Classifier, Explainer, Context, Dataset, Metric.
+
+A new explainer is one file in ``explainers/`` (or an entry point of the group ``whyray.explainers``) with one subclass
+of ``Explainer``; a model or data set is one file with a function ``load(argument) -> Classifier | Dataset``.
+``whyray.testing`` checks each contract.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from .cards import Card
+from .errors import Stopped, UnmetNeed
+from .explanations import Attribution, Explanation
+from .types import Case, Frame, Provenance, Radiograph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+Capability = Literal["gradients", "features", "module"]
+
+
+class Classifier(ABC):
+    """A chest X-ray classifier. Logits, never probabilities; one column a finding, in the order of ``findings``.
+
+    name          how it is named on the command line ("mini", "xrv:densenet121-res224-all").
+    capabilities  "gradients": logits are differentiable in x; "features": has a spatial tap; "module": has ``module``.
+    taps          tap -> layer it reads: "features" = last spatial map ``[b, d, h', w']`` (token grids are reshaped),
+                  "embedding" = what the last linear layer reads ``[b, d]``.
+    fingerprint   sha256 of architecture, weights, preparation and finding order (never of the card's thresholds).
+    backend       "torch/float32/cpu" ...: goes into provenance, not into the fingerprint.
+    """
+
+    name: str
+    findings: tuple[str, ...]
+    card: Card
+    capabilities: frozenset[Capability]
+    taps: Mapping[str, str]
+    fingerprint: str
+    backend: str
+
+    @abstractmethod
+    def prepare(self, radiograph: Radiograph) -> Frame:
+        """The model input for one radiograph."""
+
+    @abstractmethod
+    def logits(self, x: Tensor) -> Tensor:
+        """``[b, c, h, w]`` -> ``[b, f]``; differentiable where "gradients" is a capability."""
+
+    def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits and the asked taps of one forward pass, connected for autograd."""
+        raise UnmetNeed(f"{self.name} gives logits only; use an explainer that needs no features")
+
+    def head(self, tap: str, value: Tensor) -> Tensor:
+        """The logits from one tap's value: ``head("features", taps["features"]) == logits``."""
+        raise UnmetNeed(f"{self.name} cannot be cut at {tap!r}; use an explainer that needs no features")
+
+    @property
+    def module(self) -> nn.Module:
+        """The network itself."""
+        raise UnmetNeed(f"{self.name} has no torch module; use an explainer that needs none")
+
+    def unfamiliarity(self, x: Tensor) -> NDArray[np.float64] | None:
+        """Distance ``[b]`` of each input from the training data in feature space; None = not measured."""
+        return None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an explainer is handed besides the classifier and the radiographs.
+
+    seed      the only source of randomness: draw from ``rng(radiograph)``.
+    batch     how many model inputs to push at once.
+    budget_s  seconds this explainer may take, or None.
+    earlier   (image sha256, finding, explainer) -> Explanation made before in this run.
+    artefact  (kind, classifier fingerprint) -> autoencoder, pattern bank ...; raises UnmetNeed where there is none.
+    progress  called with a share in 0..1.
+    cancelled asked between batches.
+    """
+
+    seed: int = 0
+    batch: int = 16
+    budget_s: float | None = None
+    earlier: Mapping[tuple[str, str, str], Explanation] = field(default_factory=dict)
+    artefact: Callable[[str, str], Any] | None = None
+    progress: Callable[[float], None] = field(default=lambda share: None)
+    cancelled: Callable[[], bool] = field(default=lambda: False)
+
+    def rng(self, radiograph: Radiograph) -> np.random.Generator:
+        """Random numbers that depend on the seed and the picture, never on the order of pictures."""
+        return np.random.default_rng([self.seed, int(radiograph.sha256[:15], 16)])
+
+    def step(self, share: float) -> None:
+        """Report progress; raises Stopped when the user cancelled."""
+        if self.cancelled():
+            raise Stopped("stopped by the user; finished explanations are kept")
+        self.progress(share)
+
+
+@dataclass(frozen=True)
+class Explainer(ABC):
+    """An explanation method: a frozen dataclass whose fields are its settings, and nothing else configures it.
+
+    needs     capabilities of the classifier without which it is skipped, with the reason.
+    requires  explainers whose results it reads from ``Context.earlier``.
+    version   raise it when the same settings give other maps.
+    cost      rough number of forward passes an image, for the time budget.
+    """
+
+    kind: ClassVar[str] = "attribution"
+    needs: ClassVar[frozenset[Capability]] = frozenset()
+    requires: ClassVar[tuple[str, ...]] = ()
+    version: ClassVar[int] = 1
+    cost: ClassVar[float] = 1.0
+    paper: ClassVar[str] = ""
+    control: ClassVar[bool] = False
+
+    @abstractmethod
+    def explain(
+        self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
+    ) -> list[dict[str, Explanation]]:
+        """One dictionary a radiograph, one entry a finding; all findings share the passes."""
+
+    @property
+    def name(self) -> str:
+        """The name of its file, as on the command line."""
+        return type(self).__module__.rpartition(".")[2].rstrip("_")
+
+    def attributions(
+        self, classifier: Classifier, radiographs: Sequence[Radiograph], frames: Sequence[Frame],
+        findings: Sequence[str], maps: NDArray[np.floating[Any]], context: Context, *, started: float,
+        signed: bool = True, unit: Literal["logit", "a.u."] = "a.u.",
+    ) -> list[dict[str, Explanation]]:
+        """Wrap raw maps ``[n, f, h', w']``, which cover the whole model input, as Attributions.
+
+        ``started`` is ``time.monotonic()`` from before the work; the seconds are shared evenly over the radiographs.
+        """
+        seconds = (time.monotonic() - started) / max(1, len(radiographs))
+        out: list[dict[str, Explanation]] = []
+        for radiograph, frame, per_finding in zip(radiographs, frames, maps, strict=True):
+            provenance = self.provenance(classifier, radiograph, frame, context, seconds)
+            to_source = frame.to_source @ cells_to_pixels(maps.shape[2:], frame.pixels.shape[1:])
+            out.append({
+                finding: Attribution(
+                    finding=finding, provenance=provenance, values=np.asarray(values, np.float32), to_source=to_source,
+                    source_shape=frame.source_shape, signed=signed, unit=unit, notes=empty_note(values, finding),
+                )
+                for finding, values in zip(findings, per_finding, strict=True)
+            })
+        return out
+
+    def provenance(
+        self, classifier: Classifier, radiograph: Radiograph, frame: Frame, context: Context, seconds: float
+    ) -> Provenance:
+        """Everything needed to make this explanation again."""
+        from . import __version__
+
+        return Provenance(
+            explainer=self.name, version=self.version, settings=dataclasses.asdict(self), seed=context.seed,
+            fingerprint=classifier.fingerprint, image_sha256=radiograph.sha256, frame_sha256=frame.sha256,
+            backend=classifier.backend, seconds=seconds, whyray=__version__,
+        )
+
+
+class Dataset(ABC):
+    """Cases with labels (1, 0, NaN = not labelled), regions and reports; pictures are read one at a time.
+
+    name      as on the command line ("phantom", "folder:PATH").
+    findings  canonical findings that it labels.
+    licence   of the pictures, in one line.
+    """
+
+    name: str
+    findings: tuple[str, ...]
+    licence: str
+
+    @abstractmethod
+    def cases(self, split: str | None = None) -> Sequence[Case]:
+        """All cases, or those of one split ("train", "val", "test"); raises DataError for an unknown split."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A pure function on arrays with the facts a table needs.
+
+    better    which direction is better; ``range`` of its values; ``needs`` what a trial must have ("mask", "labels" ...).
+    """
+
+    name: str
+    function: Callable[..., float]
+    better: Literal["higher", "lower", "none"]
+    range: tuple[float, float]
+    needs: frozenset[str] = frozenset()
+    paper: str = ""
+
+
+def cells_to_pixels(cells: Sequence[int], pixels: Sequence[int]) -> NDArray[np.float64]:
+    """Affine from cells of a map ``(h', w')`` that covers an input of ``(h, w)`` pixels to those pixels' centres."""
+    sy, sx = pixels[0] / cells[0], pixels[1] / cells[1]
+    return np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]], dtype=np.float64)
+
+
+def empty_note(values: NDArray[np.floating[Any]], finding: str) -> tuple[str, ...]:
+    """An all-zero map is a result, and says so."""
+    if np.any(values):
+        return ()
+    return (f"The map is empty: at this layer nothing speaks for {finding.replace('_', ' ')}.",)

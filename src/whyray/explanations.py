@@ -1,0 +1,182 @@
+"""The four kinds of explanation: Attribution | Counterfactual | PatternSum | Statement.
+
+Frozen, raw and signed, at the resolution they were computed. Scaling and colour happen in ``report/figures.py`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from .types import Provenance
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Explanation:
+    """What every kind has: the finding it explains, how it was made, and its own checks.
+
+    checks  name -> number: completeness gap, convergence, stability ... (NaN: could not be checked).
+    notes   sentences for the reader ("all evidence is against this finding").
+    """
+
+    kind: ClassVar[str]
+    finding: str
+    provenance: Provenance
+    checks: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """How other explanations refer to this one as evidence: ``finding/explainer``."""
+        return f"{self.finding}/{self.provenance.explainer}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Attribution(Explanation):
+    """Where: a signed map.
+
+    values        float32 ``[h', w']``; positive speaks for the finding, negative against it.
+    to_source     affine from map cells to source pixels.
+    source_shape  (h, w) of the radiograph.
+    unit          what one value is: "logit" where the map sums to a part of the logit, else "a.u.".
+    signed        False where the method cannot give evidence against (Grad-CAM after its ReLU).
+    """
+
+    kind: ClassVar[str] = "attribution"
+    values: NDArray[np.float32]
+    to_source: NDArray[np.float64]
+    source_shape: tuple[int, int]
+    unit: Literal["logit", "a.u."] = "a.u."
+    signed: bool = True
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("values", np.float32), ("to_source", np.float64)):
+            array = np.array(getattr(self, name), dtype=dtype)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    def at_source(self) -> NDArray[np.float32]:
+        """The map resampled bilinearly to source pixels ``[h, w]``; NaN outside what the model saw."""
+        return resample(self.values, self.to_source, self.source_shape)
+
+    def attribution(self) -> Attribution:
+        """Itself: every kind that has a map answers to this."""
+        return self
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Counterfactual(Explanation):
+    """What if: the same radiograph with the finding weaker or stronger.
+
+    frames         float32 ``[k, h', w']`` in 0..1, ordered by lambda.
+    lambdas        float64 ``[k]``; 0 is the reconstruction.
+    logits         float64 ``[k, f]`` of **all** findings of the classifier, in its order.
+    findings       the classifier's findings, in order.
+    base           float32 ``[h', w']``: the model's own view of the original, on the same grid.
+    to_source      affine from frame pixels to source pixels.
+    stop           why the search ended, per side: "target", "monotone", "distortion", "range".
+    """
+
+    kind: ClassVar[str] = "counterfactual"
+    frames: NDArray[np.float32]
+    lambdas: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    findings: tuple[str, ...]
+    base: NDArray[np.float32]
+    to_source: NDArray[np.float64]
+    source_shape: tuple[int, int]
+    stop: tuple[str, str] = ("target", "target")
+
+    def attribution(self) -> Attribution:
+        """Largest absolute change along the path, as a map."""
+        zero = int(np.argmin(np.abs(self.lambdas)))
+        change = np.abs(self.frames - self.frames[zero]).max(axis=0)
+        return Attribution(
+            finding=self.finding, provenance=self.provenance, values=change, to_source=self.to_source,
+            source_shape=self.source_shape, signed=False,
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PatternSum(Explanation):
+    """What: ``logit = bias + sum(contributions) + unnamed + residual``.
+
+    patterns       ids of the bank's patterns that carry the prediction, largest first.
+    contributions  float64 ``[p]``, one a pattern, in logits.
+    maps           float32 ``[p, h', w']``: where each pattern fired; each sums to its contribution.
+    """
+
+    kind: ClassVar[str] = "pattern_sum"
+    patterns: tuple[str, ...]
+    contributions: NDArray[np.float64]
+    bias: float
+    unnamed: float
+    residual: float
+    maps: NDArray[np.float32]
+    to_source: NDArray[np.float64]
+    source_shape: tuple[int, int]
+
+    def attribution(self) -> Attribution:
+        """The sum of the patterns' maps, in logits."""
+        return Attribution(
+            finding=self.finding, provenance=self.provenance, values=self.maps.sum(axis=0), to_source=self.to_source,
+            source_shape=self.source_shape, unit="logit",
+        )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Statement(Explanation):
+    """Why, in words. ``evidence`` holds keys of other explanations; without evidence there is no statement."""
+
+    kind: ClassVar[str] = "statement"
+    text: str
+    audience: Literal["clinician", "lay"]
+    evidence: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.evidence:
+            raise ValueError("a Statement must name the explanations it rests on")
+
+
+def resample(
+    values: NDArray[np.float32], to_target: NDArray[np.float64], shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Bilinear resampling of ``values [h', w']`` onto a target grid of ``shape``; NaN outside its cells.
+
+    Inside the outermost half cell the nearest cell's value holds, so a constant map stays constant to the crop's edge.
+    """
+    from scipy.ndimage import map_coordinates
+
+    inverse = np.linalg.inv(to_target)
+    if inverse[0, 1] or inverse[1, 0]:  # rotated or sheared: the general case
+        y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
+        rows = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
+        columns = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
+        out = map_coordinates(values.astype(np.float64), [rows, columns], order=1, mode="nearest")
+        outside = (np.abs(rows - (values.shape[0] - 1) / 2) > values.shape[0] / 2 + 1e-9) | (
+            np.abs(columns - (values.shape[1] - 1) / 2) > values.shape[1] / 2 + 1e-9
+        )
+        out[outside] = np.nan
+        return out.astype(np.float32)
+    rows = _weights(inverse[1, 1] * np.arange(shape[0]) + inverse[1, 2], values.shape[0])
+    columns = _weights(inverse[0, 0] * np.arange(shape[1]) + inverse[0, 2], values.shape[1])
+    return np.asarray(rows @ values.astype(np.float64) @ columns.T, np.float32)
+
+
+def _weights(position: NDArray[np.float64], cells: int) -> NDArray[np.float64]:
+    """Linear interpolation as a matrix ``[len(position), cells]``; rows outside the cells are NaN."""
+    inside = np.clip(position, 0, cells - 1)
+    low = np.minimum(inside.astype(int), max(cells - 2, 0))
+    share = inside - low
+    matrix = np.zeros((len(position), cells))
+    index = np.arange(len(position))
+    matrix[index, low] = 1 - share
+    matrix[index, np.minimum(low + 1, cells - 1)] += share
+    matrix[(position < -0.5 - 1e-9) | (position > cells - 0.5 + 1e-9)] = np.nan
+    return matrix
