@@ -76,7 +76,8 @@ def test_the_check_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("test_floors.SRC", tmp_path)
     (tmp_path / "io").mkdir()
     bad = tmp_path / "io" / "bad.py"
-    bad.write_text("def f():\n    from ..api import explain\n    from whyray.report import figures\n    from .. import cli\n")
+    lines = ("from ..api import explain", "from whyray.report import figures", "from .. import cli")
+    bad.write_text("def f():\n" + "".join(f"    {line}\n" for line in lines))
     assert len(violations(bad)) == 3
 
 

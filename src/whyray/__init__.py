@@ -5,31 +5,59 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
-_HOME = {
-    "Attribution": "explanations", "Case": "types", "Classifier": "contracts", "Context": "contracts",
-    "Counterfactual": "explanations", "Dataset": "contracts", "Explainer": "contracts", "Explanation": "explanations",
-    "PatternSum": "explanations", "Prediction": "types", "Radiograph": "types", "Statement": "explanations",
-    "WhyrayError": "errors", "explain": "api", "explain_files": "api", "load_dataset": "api", "load_image": "api",
-    "load_model": "api", "predict": "api", "radiograph_from_array": "types", "testing": "", "wrap": "api",
-}
-__all__ = sorted(["__version__", *_HOME])
-
 if TYPE_CHECKING:
     from . import testing
-    from .api import explain, explain_files, load_dataset, load_image, load_model, predict, wrap
+    from .api import Explained, explain, explain_files, load_dataset, load_image, load_model, predict, wrap
     from .contracts import Classifier, Context, Dataset, Explainer
     from .errors import WhyrayError
     from .explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
     from .types import Case, Prediction, Radiograph, radiograph_from_array
 
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attribution",
+    "Case",
+    "Classifier",
+    "Context",
+    "Counterfactual",
+    "Dataset",
+    "Explained",
+    "Explainer",
+    "Explanation",
+    "PatternSum",
+    "Prediction",
+    "Radiograph",
+    "Statement",
+    "WhyrayError",
+    "__version__",
+    "explain",
+    "explain_files",
+    "load_dataset",
+    "load_image",
+    "load_model",
+    "predict",
+    "radiograph_from_array",
+    "testing",
+    "wrap",
+]
+
+_HOME = {
+    "contracts": ("Classifier", "Context", "Dataset", "Explainer"),
+    "errors": ("WhyrayError",),
+    "explanations": ("Attribution", "Counterfactual", "Explanation", "PatternSum", "Statement"),
+    "types": ("Case", "Prediction", "Radiograph", "radiograph_from_array"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    """Public names are imported when they are first used: ``import whyray`` loads nothing heavy."""
+    if name == "testing":
+        return importlib.import_module(".testing", __name__)
+    if name not in __all__:
         raise AttributeError(f"module 'whyray' has no attribute {name!r}")
-    home = importlib.import_module(f".{_HOME[name] or name}", __name__)
-    return getattr(home, name) if _HOME[name] else home
+    return getattr(importlib.import_module(f".{_MODULE.get(name, 'api')}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -56,11 +56,13 @@ class Classifier(ABC):
         """``[b, c, h, w]`` -> ``[b, f]``; differentiable where "gradients" is a capability."""
 
     def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logits and the asked taps of one forward pass, connected for autograd."""
+        """Logits and the asked taps of one forward pass. With gradients enabled, the logits stay connected to each tap,
+        and to ``x`` where ``x`` requires a gradient; nothing else is recorded."""
         raise UnmetNeed(f"{self.name} gives logits only; use an explainer that needs no features")
 
     def head(self, tap: str, value: Tensor) -> Tensor:
-        """The logits from one tap's value: ``head("features", taps["features"]) == logits``."""
+        """The logits from one tap's value: ``head("features", taps["features"]) == logits``, without running what lies
+        below the tap. Raises UnmetNeed where the network cannot be cut there."""
         raise UnmetNeed(f"{self.name} cannot be cut at {tap!r}; use an explainer that needs no features")
 
     @property
@@ -91,7 +93,7 @@ class Context:
     budget_s: float | None = None
     earlier: Mapping[tuple[str, str, str], Explanation] = field(default_factory=dict)
     artefact: Callable[[str, str], Any] | None = None
-    progress: Callable[[float], None] = field(default=lambda share: None)
+    progress: Callable[[float], None] = field(default=lambda _share: None)
     cancelled: Callable[[], bool] = field(default=lambda: False)
 
     def rng(self, radiograph: Radiograph) -> np.random.Generator:
@@ -134,39 +136,55 @@ class Explainer(ABC):
         """The name of its file, as on the command line."""
         return type(self).__module__.rpartition(".")[2].rstrip("_")
 
-    def attributions(
-        self, classifier: Classifier, radiographs: Sequence[Radiograph], frames: Sequence[Frame],
-        findings: Sequence[str], maps: NDArray[np.floating[Any]], context: Context, *, started: float,
-        signed: bool = True, unit: Literal["logit", "a.u."] = "a.u.",
-    ) -> list[dict[str, Explanation]]:
-        """Wrap raw maps ``[n, f, h', w']``, which cover the whole model input, as Attributions.
 
-        ``started`` is ``time.monotonic()`` from before the work; the seconds are shared evenly over the radiographs.
+class Asked:
+    """One call of ``Explainer.explain``, unpacked: frames, output columns, the clock, and the way to wrap maps.
+
+    frames   one a radiograph, prepared.
+    columns  index of each asked finding among the classifier's.
+    """
+
+    def __init__(
+        self, explainer: Explainer, classifier: Classifier, radiographs: Sequence[Radiograph],
+        findings: Sequence[str], context: Context,
+    ) -> None:
+        self.explainer, self.classifier, self.context = explainer, classifier, context
+        self.radiographs, self.findings = tuple(radiographs), tuple(findings)
+        self.started = time.monotonic()
+        self.frames = tuple(classifier.prepare(r) for r in self.radiographs)
+        self.columns = [classifier.findings.index(f) for f in self.findings]
+
+    def attributions(
+        self, maps: NDArray[np.floating[Any]], *, signed: bool = True, unit: Literal["logit", "a.u."] = "a.u.",
+        checks: Mapping[str, NDArray[np.floating[Any]]] | None = None,
+    ) -> list[dict[str, Explanation]]:
+        """Raw maps ``[n, f, h', w']``, each covering the whole model input, as Attributions.
+
+        ``checks`` holds one array ``[n, f]`` a name. The seconds since ``Asked`` was made are shared evenly.
         """
-        seconds = (time.monotonic() - started) / max(1, len(radiographs))
+        seconds = (time.monotonic() - self.started) / max(1, len(self.radiographs))
         out: list[dict[str, Explanation]] = []
-        for radiograph, frame, per_finding in zip(radiographs, frames, maps, strict=True):
-            provenance = self.provenance(classifier, radiograph, frame, context, seconds)
+        for i, (radiograph, frame) in enumerate(zip(self.radiographs, self.frames, strict=True)):
+            provenance = self.provenance(radiograph, frame, seconds)
             to_source = frame.to_source @ cells_to_pixels(maps.shape[2:], frame.pixels.shape[1:])
             out.append({
                 finding: Attribution(
-                    finding=finding, provenance=provenance, values=np.asarray(values, np.float32), to_source=to_source,
-                    source_shape=frame.source_shape, signed=signed, unit=unit, notes=empty_note(values, finding),
+                    finding=finding, provenance=provenance, values=maps[i, j], to_source=to_source,
+                    source_shape=frame.source_shape, signed=signed, unit=unit, notes=empty_note(maps[i, j], finding),
+                    checks={name: float(values[i, j]) for name, values in (checks or {}).items()},
                 )
-                for finding, values in zip(findings, per_finding, strict=True)
+                for j, finding in enumerate(self.findings)
             })
         return out
 
-    def provenance(
-        self, classifier: Classifier, radiograph: Radiograph, frame: Frame, context: Context, seconds: float
-    ) -> Provenance:
+    def provenance(self, radiograph: Radiograph, frame: Frame, seconds: float) -> Provenance:
         """Everything needed to make this explanation again."""
         from . import __version__
 
         return Provenance(
-            explainer=self.name, version=self.version, settings=dataclasses.asdict(self), seed=context.seed,
-            fingerprint=classifier.fingerprint, image_sha256=radiograph.sha256, frame_sha256=frame.sha256,
-            backend=classifier.backend, seconds=seconds, whyray=__version__,
+            explainer=self.explainer.name, version=self.explainer.version, settings=dataclasses.asdict(self.explainer),
+            seed=self.context.seed, fingerprint=self.classifier.fingerprint, image_sha256=radiograph.sha256,
+            frame_sha256=frame.sha256, backend=self.classifier.backend, seconds=seconds, whyray=__version__,
         )
 
 
@@ -191,7 +209,8 @@ class Dataset(ABC):
 class Metric:
     """A pure function on arrays with the facts a table needs.
 
-    better    which direction is better; ``range`` of its values; ``needs`` what a trial must have ("mask", "labels" ...).
+    better  which direction is better; ``range`` of its values.
+    needs   what a trial must have ("mask", "labels" ...).
     """
 
     name: str

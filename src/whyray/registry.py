@@ -95,12 +95,14 @@ def _settings(cls: type[Explainer], given: Mapping[str, str]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in given.items():
         if key not in fields:
-            raise UnknownName(f"setting of {cls.__module__.rpartition('.')[2]}", key, tuple(fields) or ("(it has none)",))
+            explainer_name = cls.__module__.rpartition(".")[2].rstrip("_")
+            raise UnknownName(f"setting of {explainer_name}", key, tuple(fields))
         try:
             out[key] = TypeAdapter(hints[key]).validate_strings(value)
         except ValidationError:
             hint = str(hints[key]).replace("typing.", "")
-            raise SettingError(f"setting {key}={value!r} is not a {hint}; the default is {fields[key].default!r}") from None
+            default = fields[key].default
+            raise SettingError(f"setting {key}={value!r} is not a {hint}; the default is {default!r}") from None
     return out
 
 

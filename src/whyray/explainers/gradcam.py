@@ -1,0 +1,96 @@
+"""Grad-CAM: feature maps weighted by the mean gradient of a finding's logit (Selvaraju et al., ICCV 2017).
+
+On the tap "features": the last spatial map after its ReLU (or the token grid), unless ``--layer`` names another. Of
+torchvision-style DenseNets this is the map that the pooling reads; peers that hook ``norm5`` explain another tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ..contracts import Asked, Capability, Classifier, Context, Explainer
+from ..errors import UnmetNeed
+from ..explanations import Explanation
+from ..types import Radiograph
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class GradCam(Explainer):
+    """Grad-CAM for all findings from one forward pass.
+
+    relu  keep only evidence for the finding, as published; False keeps the signed map, whose sum plus the head's
+          value at zero features is the logit wherever the head is pooling and a linear layer (check "gap").
+    """
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({"features", "gradients"})
+    paper: ClassVar[str] = "Selvaraju et al., Grad-CAM, ICCV 2017"
+
+    relu: bool = True
+
+    def explain(
+        self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
+    ) -> list[dict[str, Explanation]]:
+        """Maps ``[h', w']`` at the resolution of the feature maps, in logits."""
+        import torch
+
+        asked = Asked(self, classifier, radiographs, findings, context)
+        maps, gaps = [], []
+        for start in range(0, len(asked.frames), context.batch):
+            x = torch.from_numpy(np.stack([f.pixels for f in asked.frames[start : start + context.batch]]))
+            signed, gap = class_activation(classifier, x, asked.columns)
+            maps.append(signed.clamp(min=0) if self.relu else signed)
+            gaps.append(gap)
+            context.step(min(1.0, (start + context.batch) / len(asked.frames)))
+        checks = {"gap": torch.cat(gaps).cpu().numpy()}
+        return asked.attributions(torch.cat(maps).cpu().numpy(), signed=not self.relu, unit="logit", checks=checks)
+
+
+def class_activation(classifier: Classifier, x: Tensor, columns: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Signed maps ``[b, f, h', w']`` and the completeness gap ``[b, f]`` (NaN where the head cannot be cut off)."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            logits, taps = classifier.run(x, ("features",))
+            features = taps["features"]
+            rest = classifier.head("features", torch.zeros_like(features[:1]))[:, columns]
+        weights = head_gradients(classifier, features, columns)
+    except UnmetNeed:
+        features, weights = tail_gradients(classifier, x, columns)
+        return torch.einsum("bfd,bdhw->bfhw", weights, features), torch.full(weights.shape[:2], torch.nan)
+    maps = torch.einsum("bfd,bdhw->bfhw", weights, features)
+    return maps, logits[:, columns] - rest - maps.sum((2, 3))
+
+
+def head_gradients(classifier: Classifier, features: Tensor, columns: Sequence[int]) -> Tensor:
+    """Mean gradient ``[b, f, d]`` of each logit, all findings in one backward pass through the head alone.
+
+    The head sees one copy of the features a finding; for pooling and a linear layer this is its weight row / cells.
+    """
+    import torch
+
+    with torch.enable_grad():
+        copies = features.detach().unsqueeze(1).repeat(1, len(columns), 1, 1, 1).requires_grad_()  # [b, f, d, h', w']
+        logits = classifier.head("features", copies.flatten(0, 1)).reshape(*copies.shape[:2], -1)  # [b, f, all]
+        own = logits[:, range(len(columns)), columns].sum()
+        (gradient,) = torch.autograd.grad(own, copies)
+    return gradient.mean((3, 4))
+
+
+def tail_gradients(classifier: Classifier, x: Tensor, columns: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Features ``[b, d, h', w']`` and mean gradients ``[b, f, d]`` where the head cannot be cut off: one forward pass,
+    one backward pass a finding that goes no deeper than the tap."""
+    import torch
+
+    with torch.enable_grad():
+        logits, taps = classifier.run(x, ("features",))
+        features = taps["features"]
+        rows = [torch.autograd.grad(logits[:, c].sum(), features, retain_graph=True)[0].mean((2, 3)) for c in columns]
+    return features.detach(), torch.stack(rows, 1)
