@@ -1,0 +1,5 @@
+"""``python -m whyray`` is ``whyray``."""
+
+from .cli import main
+
+main()
