@@ -1,0 +1,142 @@
+"""Reading layers of a module during one forward pass, and leaving the module exactly as it was found."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+Layout = Literal["map", "nhwc", "tokens", "flat"]
+POOLINGS: tuple[Callable[..., Any], ...] = (
+    torch.nn.functional.adaptive_avg_pool2d, torch.nn.functional.adaptive_max_pool2d, torch.nn.functional.avg_pool2d,
+    torch.mean, torch.Tensor.mean,
+)
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a value is read.
+
+    layer   name of the module whose output or input is read; for "call", what is shown to people.
+    side    "output", "input", or "call": the input of pooling call number ``index``, where no module has it.
+    layout  "map" [b, d, h, w]; "nhwc" [b, h, w, d]; "tokens" [b, prefix + h * w, d]; "flat" [b, d].
+    """
+
+    layer: str
+    side: Literal["output", "input", "call"] = "output"
+    layout: Layout = "map"
+    prefix: int = 0
+    grid: tuple[int, int] = (0, 0)
+    index: int = 0
+
+    @property
+    def label(self) -> str:
+        """What is shown to people."""
+        grid = f" (tokens: {self.prefix} before a grid of {self.grid[0]} x {self.grid[1]})"
+        return ("input of " if self.side == "input" else "") + self.layer + (grid if self.layout == "tokens" else "")
+
+
+def to_map(value: Tensor, tap: Tap) -> Tensor:
+    """A layer's value as ``[b, d, h', w']`` (or ``[b, d]`` for "flat")."""
+    if tap.layout == "nhwc":
+        return value.permute(0, 3, 1, 2)
+    if tap.layout == "tokens":
+        grid = value[:, tap.prefix :].transpose(1, 2)  # [b, d, h * w]
+        return grid.reshape(*grid.shape[:2], *tap.grid)
+    return value
+
+
+def from_map(value: Tensor, original: Tensor, tap: Tap) -> Tensor:
+    """The inverse of ``to_map``; prefix tokens come from ``original``."""
+    if tap.layout == "nhwc":
+        return value.permute(0, 2, 3, 1)
+    if tap.layout == "tokens":
+        return torch.cat([original[:, : tap.prefix], value.flatten(2).transpose(1, 2)], dim=1)
+    return value.clone()  # an in-place operation behind the tap must not reach what was read
+
+
+@contextlib.contextmanager
+def quiet(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and no gradient recorded for parameters; every flag is put back, also on errors."""
+    training = [m for m in module.modules() if m.training]
+    wanting = [p for p in module.parameters() if p.requires_grad]
+    try:
+        for m in training:
+            m.training = False
+        for p in wanting:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for m in training:
+            m.training = True
+        for p in wanting:
+            p.requires_grad_(True)
+
+
+@contextlib.contextmanager
+def reading(module: nn.Module, taps: Mapping[str, Tap]) -> Iterator[dict[str, Tensor]]:
+    """Fills a dictionary tap -> value during the forward passes of this thread; hooks are gone afterwards."""
+    seen: dict[str, Tensor] = {}
+    thread = threading.get_ident()
+
+    def read(name: str, value: Tensor) -> Tensor:
+        kept = to_map(value, taps[name])
+        if torch.is_grad_enabled() and not kept.requires_grad:
+            kept = kept.detach().requires_grad_()  # nothing below the tap is recorded, everything above is
+        seen[name] = kept
+        return from_map(kept, value, taps[name])
+
+    def after(name: str) -> Callable[..., Any]:
+        return lambda _m, _inputs, out: read(name, out) if threading.get_ident() == thread else None
+
+    def before(name: str) -> Callable[..., Any]:
+        return lambda _m, inputs: (read(name, inputs[0]), *inputs[1:]) if threading.get_ident() == thread else None
+
+    with contextlib.ExitStack() as stack:
+        for name, tap in taps.items():
+            if tap.side == "call":
+                stack.enter_context(_PoolingCalls(tap.index, lambda value, name=name: read(name, value)))  # type: ignore[misc]
+                continue
+            part = module.get_submodule(tap.layer)
+            if tap.side == "output":
+                stack.callback(part.register_forward_hook(after(name)).remove)
+            else:
+                stack.callback(part.register_forward_pre_hook(before(name)).remove)
+        yield seen
+
+
+def pooled_layout(function: Callable[..., Any], value: object, result: object) -> Layout | None:
+    """The layout of ``value`` where this call pooled its whole space away, else None."""
+    if function not in POOLINGS or not isinstance(value, Tensor) or not isinstance(result, Tensor):
+        return None
+    if value.ndim not in (3, 4) or result.ndim < 2 or result.shape[0] != value.shape[0]:
+        return None
+    batch, *sides = value.shape
+    left = result.numel() // batch
+    if value.ndim == 3:
+        return "tokens" if left == sides[1] and sides[0] > 1 else None
+    if left == sides[0] and sides[1] * sides[2] > 1:
+        return "map"
+    return "nhwc" if left == sides[2] and sides[0] * sides[1] > 1 else None
+
+
+class _PoolingCalls(TorchFunctionMode):
+    """Passes the input of one pooling call through ``read``."""
+
+    def __init__(self, index: int, read: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.index, self.read, self.count = index, read, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if args and pooled_layout(func, args[0], result):
+            self.count += 1
+            if self.count - 1 == self.index:
+                return func(self.read(args[0]), *args[1:], **(kwargs or {}))
+        return result
