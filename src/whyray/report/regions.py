@@ -1,0 +1,76 @@
+"""Where the evidence lies, in words: the text alternative of a map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .figures import NOTHING, on_grid
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..explanations import Attribution
+
+THIRDS = ("upper third", "middle third", "lower third")
+_GRID = 180  # a multiple of 2 and 3
+
+
+def summary(attribution: Attribution, view: str | None = None) -> str:
+    """One or two sentences: which part of the picture holds the positive evidence, and how much speaks against.
+
+    Sides are the picture's; the patient's side is added only for a view known to be frontal ("PA" or "AP").
+    """
+    values = np.nan_to_num(on_grid(attribution, _GRID))
+    if np.abs(values).max(initial=0) <= NOTHING:
+        return "The map is empty: it shows no evidence."
+    pro, contra = float(np.maximum(values, 0).sum()), float(np.maximum(-values, 0).sum())
+    if pro <= NOTHING * values.size:
+        return "All the evidence in this map speaks against the finding."
+    against = contra / (pro + contra)
+    place = _place(shares(values), view)
+    if not attribution.signed or against < 0.005:
+        return place
+    return f"{place} Of all evidence, {against:.0%} speaks against the finding."
+
+
+def shares(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Share of the positive evidence ``[3, 2]`` by picture third (top to bottom) and half (left, right); sums to 1.
+
+    Raises ValueError where nothing is positive.
+    """
+    positive = np.maximum(np.nan_to_num(np.asarray(values, np.float64)), 0)
+    if not positive.sum() > 0:
+        raise ValueError("the map has no positive value; shares of nothing do not exist")
+    rows, columns = _overlap(values.shape[0], 3), _overlap(values.shape[1], 2)
+    return np.asarray(rows @ positive @ columns.T / positive.sum())
+
+
+def _overlap(cells: int, parts: int) -> NDArray[np.float64]:
+    """``[parts, cells]``: which share of each cell lies in each of equal parts."""
+    edges = np.arange(cells + 1) / cells * parts
+    part = np.arange(parts)[:, None]
+    return np.asarray(np.clip(np.minimum(edges[1:], part + 1) - np.maximum(edges[:-1], part), 0, None) * cells / parts)
+
+
+def _place(share: NDArray[np.float64], view: str | None) -> str:
+    """The narrowest part that holds at least half, else the strongest sixth; evenly spread evidence is called so."""
+    third, half = np.unravel_index(int(share.argmax()), share.shape)
+    rows, columns = share.sum(axis=1), share.sum(axis=0)
+    if share.max() >= 0.5:
+        return f"{share.max():.0%} of the positive evidence lies in the {THIRDS[third]}, {_side(int(half), view)}."
+    if rows.max() >= 0.5:
+        return f"{rows.max():.0%} of the positive evidence lies in the {THIRDS[int(rows.argmax())]}, on both sides."
+    if columns.max() >= 0.65:
+        side = _side(int(columns.argmax()), view)
+        return f"{columns.max():.0%} of the positive evidence lies in the {side}, at all heights."
+    where = f"{THIRDS[third]}, {_side(int(half), view)}"
+    if share.max() <= 0.25:
+        return f"The positive evidence is spread over the whole picture (most, {share.max():.0%}: {where})."
+    return f"The positive evidence is spread; the largest part, {share.max():.0%}, lies in the {where}."
+
+
+def _side(half: int, view: str | None) -> str:
+    picture = f"picture's {('left', 'right')[half]} half"
+    return picture + (f" (patient's {('right', 'left')[half]})" if view in ("PA", "AP") else "")

@@ -1,0 +1,238 @@
+"""One self-contained ``report.html`` for one picture or many: no network, no file beside it, hash-based CSP."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import DiskFullError
+from ..explanations import Attribution, Explanation
+from ..io.records import NOTICE, ExplanationRecord, FindingRecord, Record, Results, file_stem
+from ..types import Radiograph
+from . import colours, figures
+from .regions import summary
+
+PREVIEW = 1024  # longest side of an embedded picture
+HEAT = 320  # longest side of an embedded map; the browser smooths it, as bilinear resampling does
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Page:
+    """One explained picture of a report. ``scales``: ``finding/explainer`` -> a scale shared with other maps."""
+
+    record: Record
+    radiograph: Radiograph = field(repr=False)
+    results: Results = field(repr=False)
+    scales: Mapping[str, figures.Scale] = field(default_factory=dict)
+
+
+def draw(page: Page) -> tuple[Page, dict[str, bytes]]:
+    """(the page with every map's summary in its record, file name -> PNG) for ``io.bundles.write_bundle``."""
+    pictures = {"picture.png": figures.picture_png(page.radiograph)}
+    findings = []
+    for finding in page.record.findings:
+        entries = []
+        for entry in finding.explanations:
+            made = _map(page.results.get(finding.finding, {}).get(entry.explainer))
+            if made is not None:
+                scale = page.scales.get(f"{finding.finding}/{entry.explainer}")
+                title = f"{finding.name} · {entry.explainer}" + (" (control)" if entry.control else "")
+                pictures[f"{file_stem(finding.finding, entry.explainer)}.png"] = figures.overlay_png(
+                    page.radiograph, made, scale, title
+                )
+                entry = replace(entry, summary=summary(made, page.record.image.view))
+            entries.append(entry)
+        findings.append(replace(finding, explanations=tuple(entries)))
+    return replace(page, record=replace(page.record, findings=tuple(findings))), pictures
+
+
+def render(pages: Sequence[Page], path: Path) -> Path:
+    """Write the report to ``path``, whole or not at all. Raises DiskFullError, ValueError for no pages."""
+    if not pages:
+        raise ValueError("no page came; a report needs at least one explained picture")
+    text = page_html(pages).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    try:
+        temporary.write_bytes(text)
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+            raise DiskFullError(f"no room left for {path.name}: free some space and run again") from None
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def page_html(pages: Sequence[Page]) -> str:
+    """The report as text."""
+    style, script = (TEMPLATES / "report.css").read_text(), (TEMPLATES / "report.js").read_text()
+    csp = (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{_digest(style)}'; "
+        f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    views = [_view(page, number) for number, page in enumerate(pages, 1)]
+    bars = {name: _uri(figures.png(_bar(table)), "png") for name, table in _tables().items()}
+    made: str = _template().render(
+        pages=views, style=style, script=script, csp=csp, notice=NOTICE, bars=bars, preview=PREVIEW,
+        whyray=pages[0].record.provenance.versions.get("whyray", ""),
+    )
+    return made
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=_percent, signed=_signed, number=_number, words=_words, pretty=_pretty)
+    return environment.get_template("report.html.j2")
+
+
+def _view(page: Page, number: int) -> dict[str, Any]:
+    """What the template needs of one page, with its pictures as data URIs."""
+    record, (h, w) = page.record, page.radiograph.shape
+    findings = [_finding(page, f, f"p{number}f{i}") for i, f in enumerate(record.findings)]
+    thumbnail = figures.grey(page.radiograph)
+    thumbnail.thumbnail((96, 96))
+    return {
+        "id": f"p{number}", "record": record, "width": w, "height": h, "picture": _preview(page.radiograph),
+        "thumbnail": _jpeg(thumbnail), "reduced": max(h, w) > PREVIEW, "findings": findings,
+        "explained": [f for f in findings if f["tiles"] or f["controls"] or f["skipped"]],
+        "positive": [f["record"].name for f in findings if f["record"].positive],
+    }
+
+
+def _finding(page: Page, finding: FindingRecord, key: str) -> dict[str, Any]:
+    made = page.results.get(finding.finding, {})
+    shown = [e for e in finding.explanations if e.skipped is None]
+    tiles = [_tile(page, finding, e, made.get(e.explainer), f"{key}e{i}") for i, e in enumerate(shown)]
+    return {
+        "id": key, "record": finding, "tiles": [t for t in tiles if not t["record"].control],
+        "controls": [t for t in tiles if t["record"].control],
+        "skipped": [e for e in finding.explanations if e.skipped is not None],
+        "bar": None if finding.probability is None else round(100 * finding.probability, 2),
+        "mark": None if finding.threshold is None else round(100 * finding.threshold, 2),
+    }
+
+
+def _tile(
+    page: Page, finding: FindingRecord, entry: ExplanationRecord, made: Explanation | str | None, key: str
+) -> dict[str, Any]:
+    tile: dict[str, Any] = {"id": key, "record": entry, "map": None, "text": getattr(made, "text", None)}
+    attribution = _map(made)
+    if attribution is not None:
+        scale = page.scales.get(f"{finding.finding}/{entry.explainer}") or figures.scale_of([attribution])
+        tile["map"] = _overlay(attribution, scale)
+        tile["summary"] = entry.summary or summary(attribution, page.record.image.view)
+    return tile
+
+
+def _overlay(attribution: Attribution, scale: figures.Scale) -> dict[str, Any]:
+    """Heat as a small RGBA picture over the whole source, contours as paths, colour-bar numbers, the seen area."""
+    shares = (1.0, 0.0, -1.0) if scale.signed else (1.0, 0.0)
+    return {
+        "heat": None if scale.empty else _uri(figures.map_png(attribution, scale, HEAT), "png"),
+        "contours": [
+            {"path": _path(lines), "inner": abs(level) > figures.LEVELS[0], "against": level < 0}
+            for level, lines in figures.contour_lines(attribution, scale, side=160)
+        ],
+        "bar": "signed" if scale.signed else "unsigned", "empty": scale.empty, "unit": scale.unit,
+        "ticks": [figures.tick(share, scale) for share in reversed(shares)], "unseen": _unseen(attribution),
+        "cells": "{1} x {0}".format(*attribution.values.shape),
+    }
+
+
+def _unseen(attribution: Attribution) -> str | None:
+    """SVG path around what the model saw, to be cut out of the whole picture; None where it saw everything."""
+    (h, w), (rows, columns) = attribution.source_shape, attribution.values.shape
+    corners = np.array([[-0.5, columns - 0.5, columns - 0.5, -0.5], [-0.5, -0.5, rows - 0.5, rows - 0.5], [1, 1, 1, 1]])
+    x, y, _ = attribution.to_source @ corners + 0.5  # SVG counts from pixel edges
+    if x.min() <= 1 and y.min() <= 1 and x.max() >= w - 1 and y.max() >= h - 1:
+        return None
+    inner = " ".join(f"{a:.1f} {b:.1f}" for a, b in zip(x.clip(0, w), y.clip(0, h), strict=True))
+    return f"M0 0H{w}V{h}H0ZM{inner}Z"
+
+
+def _path(lines: Any) -> str:
+    return "".join(f"M{a:.1f} {b:.1f}L{c:.1f} {d:.1f}" for (a, b), (c, d) in (lines + 0.5).tolist())
+
+
+def _map(made: Explanation | str | None) -> Attribution | None:
+    """The map of any kind that has one."""
+    to_map = getattr(made, "attribution", None)
+    return to_map() if to_map is not None else None
+
+
+def _tables() -> dict[str, Any]:
+    return {"signed": colours.diverging(), "unsigned": colours.sequential()}
+
+
+def _bar(table: Any) -> Image.Image:
+    """A horizontal colour bar as the heat is drawn: fading with the magnitude."""
+    signed = table is colours.diverging()
+    ramp = np.linspace(-1 if signed else 0, 1, 256, dtype=np.float32)[None].repeat(8, 0)
+    colour, alpha = figures.heat(ramp, figures.Scale(1.0, signed))
+    picture = Image.new("RGB", colour.size, (46, 49, 54))
+    picture.paste(colour, mask=alpha)
+    return picture
+
+
+def _preview(radiograph: Radiograph) -> str:
+    picture = figures.grey(radiograph)
+    picture.thumbnail((PREVIEW, PREVIEW), Image.Resampling.LANCZOS)
+    return _jpeg(picture)
+
+
+def _jpeg(picture: Image.Image) -> str:
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=90, comment=NOTICE)
+    return _uri(out.getvalue(), "jpeg")
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _percent(value: float | None) -> str:
+    if value is None:
+        return "not known"
+    return f"{100 * value:.0f} %" if 0.1 <= value <= 0.9 else f"{100 * value:.1f} %"
+
+
+def _signed(value: float | None) -> str:
+    return "not known" if value is None else f"{value:+.2f}"
+
+
+def _number(value: object) -> str:
+    if value is None:
+        return "could not be checked"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _words(text: str) -> str:
+    return text.replace("_", " ")
+
+
+def _pretty(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
