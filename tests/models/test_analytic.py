@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from whyray.errors import InputError, UnknownName
 from whyray.models import analytic
 from whyray.models._torch import TorchClassifier

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from whyray.cards import Preparation
 from whyray.models._prepare import prepare
 from whyray.types import Radiograph
@@ -27,7 +28,8 @@ def test_affine_leads_back_to_the_source(fit: str, shape: tuple[int, int], size:
     inside = (x > 4) & (y > 4) & (x < shape[1] - 5) & (y < shape[0] - 5)
     assert inside.sum() > 500
     came = frame.pixels[0][v, u] * (shape[1] + 2 * shape[0])
-    assert np.abs(came - (x + 2 * y))[inside].max() < 0.25  # source pixels; half a cell off would be more
+    off = (came - (x + 2 * y))[inside]  # source pixels
+    assert np.abs(off).max() < 0.3 and abs(off.mean()) < 0.02
 
 
 def test_crop_is_the_largest_centred_square() -> None:

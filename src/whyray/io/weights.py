@@ -57,7 +57,8 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> 
                 f"{source}: {key} is {tuple(came.shape)} {came.dtype}, and the network wants {tuple(want.shape)} "
                 f"{want.dtype}; give the matching architecture and number of findings"
             )
-    module.load_state_dict(dict(tensors), strict=True)
+    empty = any(p.is_meta for p in module.parameters())
+    module.load_state_dict(dict(tensors), strict=True, assign=empty)
 
 
 def save_weights(

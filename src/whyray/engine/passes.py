@@ -1,0 +1,104 @@
+"""The cheapest safe forward pass: batches of constant memory, no gradient recorded, values as in plain eager to 1e-5.
+
+The free settings are channels_last (set when a model is loaded), batches of 16, and, for a program that owns its process,
+``use_large_malloc``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contracts import Classifier, Context
+from ..errors import WhyrayError
+from ..models._predict import predictions
+from ..types import Prediction, Radiograph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def predict(classifier: Classifier, radiographs: Sequence[Radiograph], batch: int = 16) -> list[list[Prediction]]:
+    """Logit, probability and operating point of every finding, one list a radiograph.
+
+    Pictures are prepared batch by batch, so memory does not grow with their number.
+    """
+    out: list[list[Prediction]] = []
+    for start in range(0, len(radiographs), batch):
+        x = np.stack([classifier.prepare(r).pixels for r in radiographs[start : start + batch]])
+        out += predictions(logits(classifier, x, batch=batch), classifier.findings, classifier.card)
+    return out
+
+
+def logits(
+    classifier: Classifier, inputs: NDArray[np.float32], *, batch: int = 16, context: Context | None = None,
+) -> NDArray[np.float32]:
+    """Logits ``[n, f]`` of model inputs ``[n, c, h, w]``. Progress and cancel through ``context``."""
+    out = np.empty((len(inputs), len(classifier.findings)), np.float32)
+    for part, values, _ in passes(classifier, inputs, batch=batch, context=context):
+        out[part] = values
+    return out
+
+
+def passes(
+    classifier: Classifier, inputs: NDArray[np.float32], taps: Sequence[str] = (), *, batch: int = 16,
+    context: Context | None = None,
+) -> Iterator[tuple[slice, NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
+    """(which inputs, their logits, their taps), batch by batch; a batch that does not fit into memory is halved."""
+    start = 0
+    while start < len(inputs):
+        part = slice(start, min(start + batch, len(inputs)))
+        try:
+            values, read = _once(classifier, inputs[part], taps)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            if batch == 1:
+                raise WhyrayError(f"{classifier.name} does not fit into memory, even one picture at a time") from None
+            batch //= 2
+            continue
+        yield part, values, read
+        start = part.stop
+        if context is not None:
+            context.step(start / len(inputs))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch (or Python) says that memory ran out, on any device."""
+    import torch
+
+    words = ("can't allocate memory", "out of memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(w in str(error).lower() for w in words)
+
+
+def use_large_malloc() -> bool:
+    """Keep big blocks in the heap instead of mapping them anew each time (glibc); True where it took effect.
+
+    A setting of the whole process, so only a program that owns it calls this: the command line does.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, 2**31 - 1) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def _once(
+    classifier: Classifier, pixels: NDArray[np.float32], taps: Sequence[str]
+) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+    import torch
+
+    with torch.inference_mode():
+        x = torch.from_numpy(np.ascontiguousarray(pixels))
+        values, read = classifier.run(x, taps) if taps else (classifier.logits(x), {})
+        return _array(values), {name: _array(value) for name, value in read.items()}
+
+
+def _array(value: Tensor) -> NDArray[Any]:
+    return value.detach().float().cpu().contiguous().numpy()

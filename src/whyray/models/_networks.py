@@ -1,0 +1,63 @@
+"""whyray's own networks by name, and how each is read. A bundle names an architecture; it never names code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import WeightsError
+from ..networks.densenet import DenseNet
+from ._taps import Tap
+from ._torch import Wiring
+
+# network -> its whole-number settings, and whether each is a list
+SETTINGS: dict[str, dict[str, bool]] = {
+    "densenet": {"channels": False, "growth": False, "blocks": True, "stem": False, "bottleneck": False},
+}
+MOST = 4096
+
+
+def build(architecture: Mapping[str, object], outputs: int) -> nn.Module:
+    """An empty network (no memory taken: tensors on "meta"). Raises WeightsError for an unknown architecture."""
+    settings = dict(architecture)
+    network = settings.pop("network", None)
+    if network not in SETTINGS:
+        raise WeightsError(f"the card names the network {network!r:.40}; known: {', '.join(SETTINGS)}")
+    known = SETTINGS[str(network)]
+    for key, value in settings.items():
+        parts = value if isinstance(value, list | tuple) else [value]
+        whole = all(type(p) is int and 0 < p <= MOST for p in parts) and 0 < len(parts) <= 8
+        if key not in known or not whole or known[key] != isinstance(value, list | tuple):
+            wanted = ", ".join(f"{k} (list)" if many else k for k, many in known.items())
+            raise WeightsError(f"the card's architecture has {key[:40]!r}: {value!r:.40}; whole numbers are wanted: {wanted}")
+    if sum(settings.get("blocks", ())) > 256:  # type: ignore[call-overload]
+        raise WeightsError("the card's architecture has more than 256 dense layers; give a smaller network")
+    with torch.device("meta"):
+        return _made(str(network), {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}, outputs)
+
+
+def _made(network: str, settings: Mapping[str, object], outputs: int) -> nn.Module:
+    makers: dict[str, Callable[..., nn.Module]] = {"densenet": DenseNet}
+    return makers[network](outputs, **settings)
+
+
+def wiring(module: nn.Module) -> Wiring:
+    """Taps and heads of one of whyray's own networks."""
+    assert isinstance(module, DenseNet)
+    pooled = Tap("classifier", "input", "flat")
+    return Wiring({"features": Tap("last_relu"), "embedding": pooled}, {
+        "features": lambda v: module.classifier(module.pool(v).flatten(1)), "embedding": module.classifier,
+    })
+
+
+def with_unfamiliar(wired: Wiring, extras: Mapping[str, Tensor]) -> Wiring:
+    """The wiring with ``unfamiliar.mean [d]`` and ``unfamiliar.whitening [d, k]``, where both are there."""
+    pair = extras.get("unfamiliar.mean"), extras.get("unfamiliar.whitening")
+    if pair[0] is None or pair[1] is None:
+        return wired
+    if pair[0].ndim != 1 or pair[1].ndim != 2 or pair[1].shape[0] != pair[0].shape[0]:
+        raise WeightsError("unfamiliar.mean and unfamiliar.whitening do not fit each other; fit them again")
+    return replace(wired, unfamiliar=(pair[0], pair[1]))
