@@ -22,15 +22,18 @@ def loaded(statement: str) -> set[str]:
     return set(filter(None, out.stdout.strip().split(",")))
 
 
-@pytest.mark.parametrize("statement", [
-    "import whyray; whyray.WhyrayError; whyray.Radiograph; dir(whyray)",
-    "from whyray.cli import main; main(['--help'])",
-    "from whyray.cli import main; main(['explain', '--help'])",
-    "from whyray.cli import main; main(['models'])",
-    "from whyray.cli import main; main(['explainers'])",
-    "from whyray.cli import main; main(['datasets'])",
-    "from whyray.cli import main; main(['metrics'])",
-])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import whyray; whyray.WhyrayError; whyray.Radiograph; dir(whyray)",
+        "from whyray.cli import main; main(['--help'])",
+        "from whyray.cli import main; main(['explain', '--help'])",
+        "from whyray.cli import main; main(['models'])",
+        "from whyray.cli import main; main(['explainers'])",
+        "from whyray.cli import main; main(['datasets'])",
+        "from whyray.cli import main; main(['metrics'])",
+    ],
+)
 def test_light(statement: str) -> None:
     assert loaded(statement) == set()
 

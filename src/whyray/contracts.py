@@ -145,8 +145,12 @@ class Asked:
     """
 
     def __init__(
-        self, explainer: Explainer, classifier: Classifier, radiographs: Sequence[Radiograph],
-        findings: Sequence[str], context: Context,
+        self,
+        explainer: Explainer,
+        classifier: Classifier,
+        radiographs: Sequence[Radiograph],
+        findings: Sequence[str],
+        context: Context,
     ) -> None:
         self.explainer, self.classifier, self.context = explainer, classifier, context
         self.radiographs, self.findings = tuple(radiographs), tuple(findings)
@@ -155,7 +159,11 @@ class Asked:
         self.columns = [classifier.findings.index(f) for f in self.findings]
 
     def attributions(
-        self, maps: NDArray[np.floating[Any]], *, signed: bool = True, unit: Literal["logit", "a.u."] = "a.u.",
+        self,
+        maps: NDArray[np.floating[Any]],
+        *,
+        signed: bool = True,
+        unit: Literal["logit", "a.u."] = "a.u.",
         checks: Mapping[str, NDArray[np.floating[Any]]] | None = None,
     ) -> list[dict[str, Explanation]]:
         """Raw maps ``[n, f, h', w']``, each covering the whole model input, as Attributions.
@@ -167,14 +175,22 @@ class Asked:
         for i, (radiograph, frame) in enumerate(zip(self.radiographs, self.frames, strict=True)):
             provenance = self.provenance(radiograph, frame, seconds)
             to_source = frame.to_source @ cells_to_pixels(maps.shape[2:], frame.pixels.shape[1:])
-            out.append({
-                finding: Attribution(
-                    finding=finding, provenance=provenance, values=maps[i, j], to_source=to_source,
-                    source_shape=frame.source_shape, signed=signed, unit=unit, notes=empty_note(maps[i, j], finding),
-                    checks={name: float(values[i, j]) for name, values in (checks or {}).items()},
-                )
-                for j, finding in enumerate(self.findings)
-            })
+            out.append(
+                {
+                    finding: Attribution(
+                        finding=finding,
+                        provenance=provenance,
+                        values=maps[i, j],
+                        to_source=to_source,
+                        source_shape=frame.source_shape,
+                        signed=signed,
+                        unit=unit,
+                        notes=empty_note(maps[i, j], finding),
+                        checks={name: float(values[i, j]) for name, values in (checks or {}).items()},
+                    )
+                    for j, finding in enumerate(self.findings)
+                }
+            )
         return out
 
     def provenance(self, radiograph: Radiograph, frame: Frame, seconds: float) -> Provenance:
@@ -182,9 +198,16 @@ class Asked:
         from . import __version__
 
         return Provenance(
-            explainer=self.explainer.name, version=self.explainer.version, settings=dataclasses.asdict(self.explainer),
-            seed=self.context.seed, fingerprint=self.classifier.fingerprint, image_sha256=radiograph.sha256,
-            frame_sha256=frame.sha256, backend=self.classifier.backend, seconds=seconds, whyray=__version__,
+            explainer=self.explainer.name,
+            version=self.explainer.version,
+            settings=dataclasses.asdict(self.explainer),
+            seed=self.context.seed,
+            fingerprint=self.classifier.fingerprint,
+            image_sha256=radiograph.sha256,
+            frame_sha256=frame.sha256,
+            backend=self.classifier.backend,
+            seconds=seconds,
+            whyray=__version__,
         )
 
 

@@ -1,17 +1,17 @@
 """Every error whyray raises on purpose. Each says what came, what was wanted and what to do.
 
-    WhyrayError
-    ├── InputError        a radiograph, folder or array that cannot be explained
-    ├── UnknownName       a finding, explainer, model, data set or metric nobody knows
-    ├── SettingError      a setting or option that does not exist, or a value out of range
-    ├── UnmetNeed         this explainer cannot work with this classifier (reported as a skip)
-    ├── MissingExtra      an optional package is not installed
-    ├── WeightsError      a weights file that is refused
-    ├── FingerprintError  an artefact that belongs to another classifier
-    ├── DataError         a data set that is not laid out as its format says
-    ├── LockedError       another run holds the folder
-    ├── DiskFullError     no room left to write
-    └── Stopped           cancelled by the user or the time budget
+WhyrayError
+├── InputError        a radiograph, folder or array that cannot be explained
+├── UnknownName       a finding, explainer, model, data set or metric nobody knows
+├── SettingError      a setting or option that does not exist, or a value out of range
+├── UnmetNeed         this explainer cannot work with this classifier (reported as a skip)
+├── MissingExtra      an optional package is not installed
+├── WeightsError      a weights file that is refused
+├── FingerprintError  an artefact that belongs to another classifier
+├── DataError         a data set that is not laid out as its format says
+├── LockedError       another run holds the folder
+├── DiskFullError     no room left to write
+└── Stopped           cancelled by the user or the time budget
 """
 
 from __future__ import annotations
@@ -122,4 +122,4 @@ def clipped(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     head = (most - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (most - 1 - head):]}"
+    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"

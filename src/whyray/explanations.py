@@ -98,8 +98,12 @@ class Counterfactual(Explanation):
         zero = int(np.argmin(np.abs(self.lambdas)))
         change = np.abs(self.frames - self.frames[zero]).max(axis=0)
         return Attribution(
-            finding=self.finding, provenance=self.provenance, values=change, to_source=self.to_source,
-            source_shape=self.source_shape, signed=False,
+            finding=self.finding,
+            provenance=self.provenance,
+            values=change,
+            to_source=self.to_source,
+            source_shape=self.source_shape,
+            signed=False,
         )
 
 
@@ -125,8 +129,12 @@ class PatternSum(Explanation):
     def attribution(self) -> Attribution:
         """The sum of the patterns' maps, in logits."""
         return Attribution(
-            finding=self.finding, provenance=self.provenance, values=self.maps.sum(axis=0), to_source=self.to_source,
-            source_shape=self.source_shape, unit="logit",
+            finding=self.finding,
+            provenance=self.provenance,
+            values=self.maps.sum(axis=0),
+            to_source=self.to_source,
+            source_shape=self.source_shape,
+            unit="logit",
         )
 
 

@@ -67,7 +67,8 @@ def explainer_class(name: str) -> type[Explainer]:
     """The one Explainer subclass that the module of this name defines."""
     module = EXPLAINERS.module(name)
     found = [
-        c for c in vars(module).values()
+        c
+        for c in vars(module).values()
         if inspect.isclass(c) and issubclass(c, Explainer) and c.__module__ == module.__name__
     ]
     if len(found) != 1:

@@ -65,7 +65,10 @@ def check_explainer(
 
 
 def explain_checked(
-    explainer: Explainer, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str],
+    explainer: Explainer,
+    classifier: Classifier,
+    radiographs: Sequence[Radiograph],
+    findings: Sequence[str],
     context: Context | None = None,
 ) -> list[dict[str, Explanation]]:
     """``explain`` after the capability check that every caller makes; raises UnmetNeed with the reason."""
@@ -160,7 +163,10 @@ def snapshot(classifier: Classifier, radiographs: Sequence[Radiograph]) -> Snaps
 
 
 def _check_results(
-    explainer: Explainer, classifier: Classifier, pictures: Sequence[Radiograph], findings: Sequence[str],
+    explainer: Explainer,
+    classifier: Classifier,
+    pictures: Sequence[Radiograph],
+    findings: Sequence[str],
     results: Sequence[dict[str, Explanation]],
 ) -> None:
     assert len(results) == len(pictures), f"{len(pictures)} radiographs, {len(results)} results"

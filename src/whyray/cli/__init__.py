@@ -34,5 +34,5 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(int(code or 0))
 
 
-def _terminated(number: int, frame: FrameType | None) -> None:
+def _terminated(number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + number)

@@ -8,22 +8,13 @@ from typing import Annotated
 import typer
 
 from . import data, evaluate, models, train
-from .options import (
-    Anonymous,
-    Card,
-    Device,
-    Images,
-    Json,
-    Layer,
-    Model,
-    Seed,
-    Threads,
-    Voi,
-    Weights,
-)
+from .options import Anonymous, Card, Device, Images, Json, Layer, Model, Seed, Threads, Voi, Weights
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Explain the predictions of chest X-ray classifiers, and measure how far to trust each explanation. "
     "Research use only, not for clinical use.",
 )
@@ -49,18 +40,35 @@ def explain(
     images: Images,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")],
     model: Model = "mini",
-    findings: Annotated[list[str] | None, typer.Option(
-        "-f", "--finding", help="Finding to explain; again for more. Default: those above their operating point, three at least.",
-        show_default=False,
-    )] = None,
-    explainers: Annotated[list[str] | None, typer.Option(
-        "-x", "--explainer", metavar="NAME[:KEY=VALUE,...]",
-        help="Explainer; again for more. Default: gradcam, and what else fits the budget.", show_default=False,
-    )] = None,
-    layer: Layer = None, weights: Weights = None, card: Card = None, voi: Voi = "file", seed: Seed = 0,
-    device: Device = "cpu", threads: Threads = None,
+    findings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f",
+            "--finding",
+            help="Finding to explain; again for more. Default: those above their operating point, three at least.",
+            show_default=False,
+        ),
+    ] = None,
+    explainers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-x",
+            "--explainer",
+            metavar="NAME[:KEY=VALUE,...]",
+            help="Explainer; again for more. Default: gradcam, and what else fits the budget.",
+            show_default=False,
+        ),
+    ] = None,
+    layer: Layer = None,
+    weights: Weights = None,
+    card: Card = None,
+    voi: Voi = "file",
+    seed: Seed = 0,
+    device: Device = "cpu",
+    threads: Threads = None,
     budget: Annotated[float | None, typer.Option(help="Seconds an image may take.", show_default=False)] = None,
-    anonymous: Anonymous = False, as_json: Json = False,
+    anonymous: Anonymous = False,
+    as_json: Json = False,
 ) -> None:
     """Explain radiographs: a folder each, with report.html, overlays, raw maps and explanation.json."""
     from .. import api
@@ -71,7 +79,7 @@ def explain(
     classifier = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
     with show.progress("explain", quiet=as_json) as reporter:
         batch = api.explain_files(
-            images, out, classifier=classifier, plan=plan, voi=api.voi_option(voi), anonymous=anonymous, report=reporter,
+            images, out, classifier=classifier, plan=plan, voi=api.voi_option(voi), anonymous=anonymous, report=reporter
         )
     show.batch(batch, as_json)
     raise typer.Exit(batch.exit_code)
@@ -79,8 +87,14 @@ def explain(
 
 @app.command()
 def predict(
-    images: Images, model: Model = "mini", weights: Weights = None, card: Card = None, voi: Voi = "file",
-    device: Device = "cpu", threads: Threads = None, as_json: Json = False,
+    images: Images,
+    model: Model = "mini",
+    weights: Weights = None,
+    card: Card = None,
+    voi: Voi = "file",
+    device: Device = "cpu",
+    threads: Threads = None,
+    as_json: Json = False,
 ) -> None:
     """Predict only: logit, calibrated probability and operating point of every finding."""
     from .. import api

@@ -19,7 +19,8 @@ def data() -> None:
 @app.command()
 def check(
     dataset: Annotated[str, typer.Argument(help="phantom, nih14:PATH, folder:PATH[#split] ...")],
-    limit: Limit = None, as_json: Json = False,
+    limit: Limit = None,
+    as_json: Json = False,
 ) -> None:
     """Count labels, find missing or unreadable pictures, and patients that stand in two splits."""
     from .. import api

@@ -56,7 +56,9 @@ def torchvision() -> Fact:
 
     found = state()
     ok = found in ("whole", "shimmed")
-    return Fact("torchvision", "ok" if ok else "broken", found, "" if ok else "pip install -c constraints.txt torchvision")
+    return Fact(
+        "torchvision", "ok" if ok else "broken", found, "" if ok else "pip install -c constraints.txt torchvision"
+    )
 
 
 def accelerator() -> Fact:
@@ -76,7 +78,9 @@ def codecs() -> Fact:
 
     absent = missing()
     if absent:
-        return Fact("DICOM codecs", "broken", f"cannot decode {', '.join(absent)}", "pip install -c constraints.txt imagecodecs")
+        return Fact(
+            "DICOM codecs", "broken", f"cannot decode {', '.join(absent)}", "pip install -c constraints.txt imagecodecs"
+        )
     return Fact("DICOM codecs", "ok", "JPEG, JPEG lossless, JPEG-LS, JPEG 2000, RLE")
 
 

@@ -16,8 +16,15 @@ def evaluate() -> None:
 
 @app.command()
 def classifier(
-    model: Model = "mini", dataset: Data = "phantom#test", limit: Limit = None, weights: Weights = None, card: Card = None,
-    seed: Seed = 0, device: Device = "cpu", threads: Threads = None, as_json: Json = False,
+    model: Model = "mini",
+    dataset: Data = "phantom#test",
+    limit: Limit = None,
+    weights: Weights = None,
+    card: Card = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    threads: Threads = None,
+    as_json: Json = False,
 ) -> None:
     """AUC, AUPRC, sensitivity, specificity and calibration of each finding, with patient-bootstrap 95 % intervals."""
     from .. import api

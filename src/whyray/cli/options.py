@@ -7,16 +7,31 @@ from typing import Annotated
 
 import typer
 
-Images = Annotated[list[str], typer.Argument(
-    metavar="IMAGE...", help="Radiographs (DICOM, PNG, JPEG, TIFF, NIfTI), folders, globs, lists (.txt, .csv), or - for stdin.",
-    show_default=False,
-)]
-Model = Annotated[str, typer.Option(
-    "-m", "--model", help="mini, xrv:NAME, timm:NAME, exported:FILE, module:factory, or a trained folder. See `whyray models`.",
-)]
-Weights = Annotated[Path | None, typer.Option(help="Checkpoint for timm: and module:factory models.", show_default=False)]
-Card = Annotated[Path | None, typer.Option(help="JSON card (findings, preparation) for such a model.", show_default=False)]
-Layer = Annotated[str | None, typer.Option(help="Layer to explain at; `whyray models layers` lists them.", show_default=False)]
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...",
+        help="Radiographs (DICOM, PNG, JPEG, TIFF, NIfTI), folders, globs, lists (.txt, .csv), or - for stdin.",
+        show_default=False,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "-m",
+        "--model",
+        help="mini, xrv:NAME, timm:NAME, exported:FILE, module:factory, or a trained folder. See `whyray models`.",
+    ),
+]
+Weights = Annotated[
+    Path | None, typer.Option(help="Checkpoint for timm: and module:factory models.", show_default=False)
+]
+Card = Annotated[
+    Path | None, typer.Option(help="JSON card (findings, preparation) for such a model.", show_default=False)
+]
+Layer = Annotated[
+    str | None, typer.Option(help="Layer to explain at; `whyray models layers` lists them.", show_default=False)
+]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]

@@ -39,7 +39,13 @@ def progress(what: str, quiet: bool = False) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[item]}"))
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[item]}"),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=None, item="")
 
@@ -82,7 +88,9 @@ def scores(rows: Sequence[Score], as_json: bool) -> None:
     print(f"{'finding':<28}{'metric':<26}{'value':>8}   {'95 % interval':<18}{'n':>6}")
     for row in rows:
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
-        print(f"{row.finding:<28}{row.metric:<26}{row.value:>8.3f}   {interval:<18}{row.n:>6}  {row.note or ''}".rstrip())
+        print(
+            f"{row.finding:<28}{row.metric:<26}{row.value:>8.3f}   {interval:<18}{row.n:>6}  {row.note or ''}".rstrip()
+        )
 
 
 def data_report(report: DataReport, as_json: bool) -> None:

@@ -1,0 +1,203 @@
+"""The one path: the command line, the web page and a notebook all come through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
+
+from .contracts import Classifier, Dataset
+from .errors import SettingError
+from .jobs.explain import Explained, Plan, explain_radiographs
+from .jobs.files import Batch, Report, explain_files, predict_files, silent
+from .registry import MODELS
+from .types import Prediction, Radiograph, Score, Voi
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from .datasets._check import DataReport
+
+__all__ = [
+    "Batch",
+    "Explained",
+    "Plan",
+    "check_dataset",
+    "evaluate_classifier",
+    "explain",
+    "explain_files",
+    "fetch_model",
+    "load_dataset",
+    "load_image",
+    "load_model",
+    "model_layers",
+    "model_names",
+    "predict",
+    "predict_files",
+    "voi_option",
+    "wrap",
+]
+
+
+def load_image(path: str | Path, *, voi: Voi = "file") -> Radiograph:
+    """Read one radiograph: DICOM (CR, DX, RG, SC), PNG, JPEG, TIFF or NIfTI. Look at ``.pixels`` and ``.warnings``.
+
+    voi  "file" = the window the file asks for, "none" = none, or (centre, width).
+    Raises InputError: one sentence that names the file, the cause and the remedy.
+    """
+    from .io.load import load_image as load
+
+    return load(path, voi=voi)
+
+
+def load_model(
+    spec: str | Path = "mini",
+    *,
+    layer: str | None = None,
+    device: str = "cpu",
+    weights: str | Path | None = None,
+    card: str | Path | None = None,
+) -> Classifier:
+    """A classifier from "mini", "xrv:NAME", "timm:NAME", "exported:FILE", "module:factory" or a trained folder.
+
+    layer    where "features" are read; chosen by architecture where None (see ``classifier.taps``).
+    weights  checkpoint for "timm:" and "module:factory"; ``card`` is the JSON card that goes with it.
+    Raises UnknownName, WeightsError, MissingExtra.
+    """
+    from .models._resolve import load_model as load
+
+    return load(str(spec), layer=layer, device=device, weights=weights, card=card)
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    findings: Sequence[str],
+    size: int | tuple[int, int] = 224,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    layer: str | None = None,
+    name: str = "wrapped",
+) -> Classifier:
+    """A classifier from the ``nn.Module`` you have in memory; the module itself is not changed.
+
+    module    ``[b, c, h, w]`` -> logits ``[b, f]``; findings names its outputs in order ("" = not a finding).
+    mean, std applied to pixels in 0..1; one number, or one a channel.
+    """
+    from .models.wrapped import wrap as make
+
+    return make(module, findings=findings, size=size, mean=mean, std=std, layer=layer, name=name)
+
+
+def load_dataset(spec: str) -> Dataset:
+    """A data set from "phantom", "nih14:PATH", "folder:PATH"; ``#test`` at the end keeps one split.
+
+    Raises UnknownName and DataError.
+    """
+    from .datasets._resolve import load_dataset as load
+
+    return load(spec)
+
+
+@overload
+def explain(
+    classifier: Classifier,
+    radiographs: Radiograph,
+    *,
+    findings: Sequence[str] = ...,
+    explainers: Sequence[str] = ...,
+    seed: int = ...,
+    budget: float | None = ...,
+) -> Explained: ...
+@overload
+def explain(
+    classifier: Classifier,
+    radiographs: Sequence[Radiograph],
+    *,
+    findings: Sequence[str] = ...,
+    explainers: Sequence[str] = ...,
+    seed: int = ...,
+    budget: float | None = ...,
+) -> list[Explained]: ...
+def explain(
+    classifier: Classifier,
+    radiographs: Radiograph | Sequence[Radiograph],
+    *,
+    findings: Sequence[str] = (),
+    explainers: Sequence[str] = (),
+    seed: int = 0,
+    budget: float | None = None,
+) -> Explained | list[Explained]:
+    """Explain one radiograph (one result) or several (a list); several share the forward passes.
+
+    findings, explainers, budget: see ``Plan``. ``result["effusion", "gradcam"].at_source()`` is a map in source
+    pixels; ``result.save(folder)`` writes report.html, overlays, raw maps and explanation.json.
+    """
+    plan = Plan(tuple(findings), tuple(explainers), seed, budget)
+    if isinstance(radiographs, Radiograph):
+        return explain_radiographs(classifier, [radiographs], plan)[0]
+    return explain_radiographs(classifier, radiographs, plan)
+
+
+@overload
+def predict(classifier: Classifier, radiographs: Radiograph) -> list[Prediction]: ...
+@overload
+def predict(classifier: Classifier, radiographs: Sequence[Radiograph]) -> list[list[Prediction]]: ...
+def predict(
+    classifier: Classifier, radiographs: Radiograph | Sequence[Radiograph]
+) -> list[Prediction] | list[list[Prediction]]:
+    """Logit, probability and operating point of every finding, for one radiograph or for several."""
+    from .engine.passes import predict as run
+
+    if isinstance(radiographs, Radiograph):
+        return run(classifier, [radiographs])[0]
+    return run(classifier, radiographs)
+
+
+def evaluate_classifier(
+    classifier: Classifier, dataset: str | Dataset, *, limit: int | None = None, seed: int = 0, report: Report = silent
+) -> list[Score]:
+    """AUC, AUPRC, sensitivity, specificity and calibration of each finding, with patient-bootstrap 95 % intervals."""
+    from .training.evaluate import evaluate_classifier as run
+
+    cases = (load_dataset(dataset) if isinstance(dataset, str) else dataset).cases()
+    return run(classifier, cases[:limit], seed=seed, report=report)
+
+
+def check_dataset(dataset: str | Dataset, *, limit: int | None = None, report: Report = silent) -> DataReport:
+    """Counts, missing files, unreadable pictures, patient leakage between splits."""
+    from .datasets._check import check
+
+    return check(load_dataset(dataset) if isinstance(dataset, str) else dataset, limit=limit, report=report)
+
+
+def model_names() -> dict[str, str]:
+    """Every model that can be named, with a line about it."""
+    from .models._resolve import published
+
+    return {**MODELS.summaries(), **published()}
+
+
+def model_layers(spec: str, *, weights: str | Path | None = None, card: str | Path | None = None) -> Mapping[str, str]:
+    """Layer -> shape of its output, for ``--layer``; the default is marked with *."""
+    from .models._layers import candidates
+
+    return candidates(load_model(spec, weights=weights, card=card))
+
+
+def fetch_model(name: str, *, confirm: Callable[[str], bool], report: Report = silent) -> Path:
+    """Download published weights, check or pin their hash, convert them to safetensors. Nothing else downloads."""
+    from .models._fetch import fetch
+
+    return fetch(name, confirm=confirm, report=report)
+
+
+def voi_option(text: str) -> Voi:
+    """``file``, ``none`` or ``CENTRE/WIDTH``. Raises SettingError."""
+    if text in ("file", "none"):
+        return text  # type: ignore[return-value]
+    centre, _, width = text.partition("/")
+    try:
+        return float(centre), float(width)
+    except ValueError:
+        raise SettingError(f"the window {text!r} came; give file, none, or CENTRE/WIDTH such as 2048/4096") from None

@@ -1,0 +1,108 @@
+"""Files in, folders out: a batch in which one bad file never costs the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..contracts import Classifier
+from ..errors import WhyrayError
+from ..io.bundles import MANIFEST
+from ..io.inputs import expand
+from ..io.load import load_image
+from ..io.records import to_json
+from ..types import Voi
+from .explain import Explained, Plan, explain_radiographs, predict_radiograph
+
+Report = Callable[[int, int, str], None]
+
+
+def silent(done: int, total: int, item: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The outcome of a batch.
+
+    records   one a picture that worked: what ``explanation.json`` holds.
+    folders   where each was written (``explain`` only), in the same order.
+    failures  one sentence a picture that did not.
+    """
+
+    records: tuple[Mapping[str, Any], ...] = ()
+    folders: tuple[Path, ...] = ()
+    failures: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """Pictures that were asked for."""
+        return len(self.records) + len(self.failures)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some failed, 2 all failed."""
+        if not self.failures:
+            return 0
+        return 1 if self.records else 2
+
+
+def explain_files(
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    classifier: Classifier,
+    plan: Plan | None = None,
+    voi: Voi = "file",
+    anonymous: bool = False,
+    report: Report = silent,
+) -> Batch:
+    """Explain every radiograph that ``sources`` name (files, folders, globs, lists) into one folder each below ``out``.
+
+    A file that is refused becomes one sentence in ``failures``; settings and names are checked before the first file.
+    Raises SettingError, UnknownName, InputError (no source found), DiskFullError.
+    """
+    plan = plan or Plan()
+    plan.check(classifier)
+    out = Path(out)
+    records, folders, failures = [], [], []
+    for outcome in _each(sources, voi, report, lambda r: explain_radiographs(classifier, [r], plan)[0]):
+        if isinstance(outcome, str):
+            failures.append(outcome)
+            continue
+        folder = outcome.save(out, anonymous=anonymous)
+        folders.append(folder)
+        records.append(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    return Batch(tuple(records), tuple(folders), tuple(failures))
+
+
+def predict_files(
+    sources: Sequence[str | Path], *, classifier: Classifier, voi: Voi = "file", report: Report = silent
+) -> Batch:
+    """Predictions of every radiograph that ``sources`` name: records as of ``explain_files``, without explanations."""
+    records, failures = [], []
+    for outcome in _each(sources, voi, report, lambda r: predict_radiograph(classifier, r)):
+        if isinstance(outcome, str):
+            failures.append(outcome)
+        else:
+            records.append(to_json(outcome.record()))
+    return Batch(tuple(records), (), tuple(failures))
+
+
+def _each(
+    sources: Sequence[str | Path], voi: Voi, report: Report, work: Callable[[Any], Explained]
+) -> Iterator[Explained | str]:
+    """What ``work`` makes of each picture, or the sentence that says why it failed."""
+    paths = expand([str(s) for s in sources])
+    for i, path in enumerate(paths):
+        report(i, len(paths), path.name)
+        try:
+            yield work(load_image(path, voi=voi))
+        except WhyrayError as error:
+            if error.exit_code != 2:  # a full disk, a stop: no use to go on
+                raise
+            yield str(error)
+    report(len(paths), len(paths), "")
