@@ -101,9 +101,9 @@ def _settings(cls: type[Explainer], given: Mapping[str, str]) -> dict[str, Any]:
         try:
             out[key] = TypeAdapter(hints[key]).validate_strings(value)
         except ValidationError:
-            hint = str(hints[key]).replace("typing.", "")
+            hint = getattr(hints[key], "__name__", str(hints[key]).replace("typing.", ""))
             default = fields[key].default
-            raise SettingError(f"setting {key}={value!r} is not a {hint}; the default is {default!r}") from None
+            raise SettingError(f"setting {key}={value!r} is no {hint}; the default is {default!r}") from None
     return out
 
 
