@@ -32,7 +32,7 @@ def summary(attribution: Attribution, view: str | None = None) -> str:
     place = _place(shares(values), view)
     if not attribution.signed or against < 0.005:
         return place
-    return f"{place} Of all evidence, {against:.0%} speaks against the finding."
+    return f"{place} Of all evidence, {_part(against)} speaks against the finding."
 
 
 def shares(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
@@ -59,16 +59,24 @@ def _place(share: NDArray[np.float64], view: str | None) -> str:
     third, half = np.unravel_index(int(share.argmax()), share.shape)
     rows, columns = share.sum(axis=1), share.sum(axis=0)
     if share.max() >= 0.5:
-        return f"{share.max():.0%} of the positive evidence lies in the {THIRDS[third]}, {_side(int(half), view)}."
+        return _most(share.max(), f"{THIRDS[third]}, {_side(int(half), view)}")
     if rows.max() >= 0.5:
-        return f"{rows.max():.0%} of the positive evidence lies in the {THIRDS[int(rows.argmax())]}, on both sides."
+        return _most(rows.max(), f"{THIRDS[int(rows.argmax())]}, on both sides")
     if columns.max() >= 0.65:
-        side = _side(int(columns.argmax()), view)
-        return f"{columns.max():.0%} of the positive evidence lies in the {side}, at all heights."
-    where = f"{THIRDS[third]}, {_side(int(half), view)}"
+        return _most(columns.max(), f"{_side(int(columns.argmax()), view)}, at all heights")
     if share.max() <= 0.25:
-        return f"The positive evidence is spread over the whole picture (most, {share.max():.0%}: {where})."
-    return f"The positive evidence is spread; the largest part, {share.max():.0%}, lies in the {where}."
+        most = _part(share.max())
+        return f"The positive evidence is spread over the whole picture: no sixth of it holds more than {most}."
+    where = f"{THIRDS[third]}, {_side(int(half), view)}"
+    return f"The positive evidence is spread; the largest part, {_part(share.max())}, lies in the {where}."
+
+
+def _most(share: float, where: str) -> str:
+    return f"{_part(share)} of the positive evidence lies in the {where}."
+
+
+def _part(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _side(half: int, view: str | None) -> str:

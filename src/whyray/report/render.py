@@ -143,7 +143,7 @@ def _tile(
     attribution = _map(made)
     if attribution is not None:
         scale = page.scales.get(f"{finding.finding}/{entry.explainer}") or figures.scale_of([attribution])
-        tile["map"] = _overlay(attribution, scale)
+        tile["map"] = _overlay(attribution, scale) | {"shared": f"{finding.finding}/{entry.explainer}" in page.scales}
         tile["summary"] = entry.summary or summary(attribution, page.record.image.view)
     return tile
 
@@ -217,7 +217,8 @@ def _uri(data: bytes, kind: str) -> str:
 def _percent(value: float | None) -> str:
     if value is None:
         return "not known"
-    return f"{100 * value:.0f} %" if 0.1 <= value <= 0.9 else f"{100 * value:.1f} %"
+    text = f"{100 * value:.0f}" if 0.1 <= value <= 0.9 else f"{100 * value:.1f}".removesuffix(".0")
+    return f"{text}\u00a0%"
 
 
 def _signed(value: float | None) -> str:
