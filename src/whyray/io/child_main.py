@@ -1,0 +1,225 @@
+"""The decoder process: reads requests on stdin, writes plain pixels on stdout. Started by ``child.py``, never imported.
+
+It imports numpy and imagecodecs only, and stands on its own: a codec that crashes, hangs or swells takes this process
+with it and nothing else. A message is two uint32 (length of head and of body), a JSON head, and the body.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import signal
+import struct
+import sys
+from typing import Any
+
+IDLE_SECONDS = 120
+
+
+def main() -> None:
+    """Serve until stdin ends, the parent dies or nothing comes for two minutes."""
+    sys.path[:0] = json.loads(sys.argv[1])
+    parent = os.getppid()
+    stdout = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a codec that prints must not spoil the stream
+    import numpy  # noqa: F401
+
+    while select.select([0], [], [], IDLE_SECONDS)[0] and os.getppid() == parent:
+        lengths = read_exactly(8)
+        head_length, body_length = struct.unpack("<II", lengths)
+        head = json.loads(read_exactly(head_length))
+        body = read_exactly(body_length)
+        answer, pixels = served(head, body)
+        text = json.dumps(answer).encode()
+        write_all(stdout, struct.pack("<II", len(text), len(pixels)) + text)
+        write_all(stdout, pixels)
+
+
+def served(head: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes | memoryview]:
+    """One decode under its limits; every failure becomes a reason from a fixed list, never a codec's own words."""
+    import numpy as np
+
+    signal.alarm(int(head["seconds"]) + 2)
+    bounded(head["memory"], head["seconds"])
+    try:
+        pixels = np.ascontiguousarray(decoded(head, body))
+    except MemoryError:
+        return {"reason": "memory"}, b""
+    except BaseException as error:  # a Rust or C++ codec may raise anything
+        return {"reason": getattr(error, "reason", "damaged")}, b""
+    finally:
+        signal.alarm(0)
+    return {"shape": pixels.shape, "dtype": pixels.dtype.str}, memoryview(pixels).cast("B")
+
+
+class Refused(Exception):
+    """A decode that is refused for ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def bounded(memory: int, seconds: float) -> None:
+    """Memory above what is in use now, and processor seconds from now on."""
+    with open("/proc/self/statm") as file:
+        used = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + memory, resource.RLIM_INFINITY))
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    most = int(spent.ru_utime + spent.ru_stime + seconds + 3)
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+
+
+def decoded(head: dict[str, Any], body: bytes) -> Any:
+    """The plain samples of one codestream: ``[h, w]`` or ``[h, w, samples]``."""
+    codec = head["codec"]
+    if codec == "jpeg":
+        return jpeg(body, head.get("colour"))
+    if codec == "rle":
+        return rle(body, head["rows"], head["columns"], head["samples"], head["bytes"])
+    if codec in ("jpegls", "jpeg2k", "htj2k", "tiff", "png"):
+        import imagecodecs
+
+        return getattr(imagecodecs, f"{codec}_decode")(body)
+    raise Refused("unsupported")
+
+
+def jpeg(body: bytes, colour: str | None) -> Any:
+    """JPEG of 8, 12 or up to 16 bits, refused when its entropy-coded data do not make up the whole picture.
+
+    libjpeg fills what is missing with grey and says nothing. So the picture is decoded again with noise put behind
+    each run of coded bits: a decoder that had all it needed never looks at it, one that ran short shows other pixels.
+    """
+    import imagecodecs
+    import numpy as np
+
+    options = {"colorspace": colour, "outcolorspace": colour} if colour else {}
+    runs = coded_runs(body)
+    sof = frame_kind(body)
+    pixels = imagecodecs.jpeg8_decode(body, **options)
+    noise = bytes((i * 89 + 55) % 255 for i in range(64))
+    longer = imagecodecs.jpeg8_decode(spliced(body, runs, noise), **options)
+    if not np.array_equal(pixels, longer):
+        raise Refused("incomplete")
+    last_start, last_end = runs[-1]
+    if sof in (0xC0, 0xC1, 0xC3) and last_end - last_start > 48:
+        tail = body[: last_end - 16] + noise[:16] + body[last_end:]
+        try:
+            same = np.array_equal(pixels, imagecodecs.jpeg8_decode(tail, **options))
+        except RuntimeError:
+            same = False  # the codec noticed the noise: it does read to the end
+        if same:  # sixteen bytes that nobody reads: the stream lost its step somewhere
+            raise Refused("damaged")
+    return pixels
+
+
+def frame_kind(body: bytes) -> int:
+    """The SOF marker's second byte."""
+    at = 2
+    while at + 4 <= len(body):
+        if body[at] != 0xFF:
+            break
+        kind = body[at + 1]
+        if kind == 0xFF:
+            at += 1
+            continue
+        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
+            return kind
+        at += 2 + int.from_bytes(body[at + 2 : at + 4], "big")
+    raise Refused("damaged")
+
+
+def coded_runs(body: bytes) -> list[tuple[int, int]]:
+    """(start, end) of each stretch of entropy-coded bytes: between SOS or RSTn and the next marker."""
+    runs, at = [], 2
+    while at + 4 <= len(body):
+        if body[at] != 0xFF:
+            raise Refused("damaged")
+        kind = body[at + 1]
+        if kind == 0xD9:
+            return runs
+        if kind == 0xFF:
+            at += 1
+            continue
+        at += 2 + int.from_bytes(body[at + 2 : at + 4], "big")
+        if kind == 0xDA:
+            at = scan_runs(body, at, runs)
+    if runs and body[at : at + 2] == b"\xff\xd9":
+        return runs
+    raise Refused("incomplete")
+
+
+def scan_runs(body: bytes, at: int, runs: list[tuple[int, int]]) -> int:
+    """Add the runs of one scan; the place of the marker that ends it."""
+    start = at
+    while True:
+        at = body.find(b"\xff", at)
+        if at < 0 or at + 1 >= len(body):
+            raise Refused("incomplete")
+        kind = body[at + 1]
+        if kind == 0 or kind == 0xFF:
+            at += 2 if kind == 0 else 1
+            continue
+        runs.append((start, at))
+        if not 0xD0 <= kind <= 0xD7:
+            return at
+        at += 2
+        start = at
+
+
+def spliced(body: bytes, runs: list[tuple[int, int]], noise: bytes) -> bytes:
+    """The stream with noise behind each run."""
+    parts, done = [], 0
+    for _start, end in runs:
+        parts += [body[done:end], noise]
+        done = end
+    return b"".join([*parts, body[done:]])
+
+
+def rle(body: bytes, rows: int, columns: int, samples: int, width: int) -> Any:
+    """DICOM RLE (PS3.5 annex G): one PackBits segment a byte plane, most significant first."""
+    import imagecodecs
+    import numpy as np
+
+    if len(body) < 64:
+        raise Refused("incomplete")
+    count, *offsets = struct.unpack("<16I", body[:64])
+    if count != samples * width:
+        raise Refused("damaged")
+    bounds = [*offsets[:count], len(body)]
+    if bounds[0] < 64 or any(a >= b for a, b in zip(bounds, bounds[1:])):
+        raise Refused("damaged")
+    size = rows * columns
+    planes = np.empty((samples, width, size), np.uint8)
+    for index in range(count):
+        segment = body[bounds[index] : bounds[index + 1]]
+        plane = np.frombuffer(imagecodecs.packbits_decode(segment), np.uint8)
+        if not size <= plane.size <= size + 2:  # an encoder may pad to even length
+            raise Refused("incomplete" if plane.size < size else "damaged")
+        planes[index // width, width - 1 - index % width] = plane[:size]
+    values = np.ascontiguousarray(planes.transpose(2, 0, 1)).view(f"<u{width}")
+    return values.reshape((rows, columns, samples) if samples > 1 else (rows, columns))
+
+
+def read_exactly(count: int) -> bytes:
+    """Bytes from stdin; the process ends quietly when stdin does."""
+    parts, left = [], count
+    while left:
+        part = os.read(0, min(left, 1 << 20))
+        if not part:
+            sys.exit(0)
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def write_all(handle: int, data: bytes | memoryview) -> None:
+    """All of it, however often it takes."""
+    view = memoryview(data)
+    while len(view):
+        view = view[os.write(handle, view) :]
+
+
+if __name__ == "__main__":
+    main()

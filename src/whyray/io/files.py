@@ -1,0 +1,67 @@
+"""Bytes of one regular file, and nothing else: no pipe, no device, no file that is too large."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from ..errors import InputError
+from .limits import limits
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The whole file. Raises InputError for what is missing, special, empty, too large or unreadable."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe must not hang the open
+    except FileNotFoundError:
+        raise InputError(path, "there is no such file", "check the path") from None
+    except (OSError, ValueError):
+        raise InputError(path, "the file cannot be opened", "check its permissions and the path") from None
+    with os.fdopen(handle, "rb", closefd=True, buffering=0) as file:
+        size = _regular_size(file.fileno(), path)
+        try:
+            return _all_of(file.fileno(), size, path)
+        except OSError:
+            raise InputError(path, "the file cannot be read", "check the disk and copy the file again") from None
+
+
+def stdin_bytes(source: str, handle: int) -> bytes:
+    """What comes through a pipe, up to the file limit. Raises InputError for nothing or too much."""
+    most, parts, total = limits().file_bytes, [], 0
+    while part := os.read(handle, 1 << 20):
+        total += len(part)
+        if total > most:
+            raise InputError(source, f"more than {most >> 20} MiB came", "give one radiograph")
+        parts.append(part)
+    if not parts:
+        raise InputError(source, "nothing came", "pipe one picture in")
+    return b"".join(parts)
+
+
+def label(path: str | os.PathLike[str]) -> str:
+    """The file's stem, for tables and folders: a name, never a path."""
+    name = Path(os.fspath(path)).name
+    return name.split(".")[0] or name or "radiograph"
+
+
+def _regular_size(handle: int, path: str | os.PathLike[str]) -> int:
+    facts = os.fstat(handle)
+    if stat.S_ISDIR(facts.st_mode):
+        raise InputError(path, "this is a folder", "name the pictures in it, or give it to a command that takes folders")
+    if not stat.S_ISREG(facts.st_mode):
+        raise InputError(path, "this is no regular file (a pipe, a socket or a device)", "give a picture file")
+    if facts.st_size == 0:
+        raise InputError(path, "the file is empty", "copy it again from its source")
+    if facts.st_size > limits().file_bytes:
+        raise InputError(path, f"the file is over {limits().file_bytes >> 20} MiB", "give one radiograph a file")
+    return facts.st_size
+
+
+def _all_of(handle: int, size: int, path: str | os.PathLike[str]) -> bytes:
+    data = bytearray()
+    while len(data) < size and (part := os.read(handle, size - len(data))):
+        data += part
+    if len(data) != size:
+        raise InputError(path, "the file became shorter while it was read", "wait until it is written, then try again")
+    return bytes(data)

@@ -1,0 +1,13 @@
+"""The one exception inside io: a reason and a remedy, both made of our own words. ``load.py`` turns it into InputError."""
+
+from __future__ import annotations
+
+AGAIN = "export or copy it again"
+
+
+class Malformed(Exception):
+    """A file that is refused; neither text may hold a value of the file or a parser's message."""
+
+    def __init__(self, reason: str, remedy: str = AGAIN) -> None:
+        self.reason, self.remedy = reason, remedy
+        super().__init__(reason)
