@@ -18,7 +18,7 @@ from whyray.errors import InputError, MissingExtra, UnknownName, WhyrayError, cl
     ],
 )
 def test_errors_pickle(error: WhyrayError) -> None:
-    again = pickle.loads(pickle.dumps(error))
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert type(again) is type(error) and str(again) == str(error)
 
 
