@@ -26,6 +26,7 @@ import numpy as np
 from ..errors import DiskFullError, InputError
 from ..explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
 from ..types import Provenance
+from .records import NOTICE as NOTICE
 from .records import ExplanationRecord, FindingRecord, Record, Results, file_stem, from_json, safe_name, split, to_json
 
 MANIFEST = "explanation.json"

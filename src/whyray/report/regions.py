@@ -58,9 +58,10 @@ def _place(share: NDArray[np.float64], view: str | None) -> str:
     """The narrowest part that holds at least half, else the strongest sixth; evenly spread evidence is called so."""
     third, half = np.unravel_index(int(share.argmax()), share.shape)
     rows, columns = share.sum(axis=1), share.sum(axis=0)
-    if share.max() >= 0.5:
+    both_sides = share[int(rows.argmax())].min() >= 0.25 * rows.max()
+    if share.max() >= 0.5 and not both_sides:
         return _most(share.max(), f"{THIRDS[third]}, {_side(int(half), view)}")
-    if rows.max() >= 0.5:
+    if rows.max() >= 0.5 and both_sides:
         return _most(rows.max(), f"{THIRDS[int(rows.argmax())]}, on both sides")
     if columns.max() >= 0.65:
         return _most(columns.max(), f"{_side(int(columns.argmax()), view)}, at all heights")

@@ -112,15 +112,23 @@ def _template() -> Any:
 def _view(page: Page, number: int) -> dict[str, Any]:
     """What the template needs of one page, with its pictures as data URIs."""
     record, (h, w) = page.record, page.radiograph.shape
-    findings = [_finding(page, f, f"p{number}f{i}") for i, f in enumerate(record.findings)]
+    findings = [_finding(page, f, f"p{number}f{i}") for i, f in enumerate(sorted(record.findings, key=_excess))]
     thumbnail = figures.grey(page.radiograph)
     thumbnail.thumbnail((96, 96))
     return {
         "id": f"p{number}", "record": record, "width": w, "height": h, "picture": _preview(page.radiograph),
-        "thumbnail": _jpeg(thumbnail), "reduced": max(h, w) > PREVIEW, "findings": findings,
-        "explained": [f for f in findings if f["tiles"] or f["controls"] or f["skipped"]],
+        "thumbnail": _jpeg(thumbnail), "reduced": max(h, w) > PREVIEW,
+        "explained": [f for f in findings if f["record"].explanations],
+        "others": [f for f in findings if not f["record"].explanations],
+        "hidden_positive": sum(f["record"].positive for f in findings if not f["record"].explanations),
         "positive": [f["record"].name for f in findings if f["record"].positive],
     }
+
+
+def _excess(finding: FindingRecord) -> float:
+    """Sorting key: how far below its operating point a finding is."""
+    point = 0.5 if finding.threshold is None else finding.threshold
+    return point - (finding.probability if finding.probability is not None else -1)
 
 
 def _finding(page: Page, finding: FindingRecord, key: str) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""A radiograph, maps and a page made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from whyray.cards import Card
+from whyray.contracts import cells_to_pixels
+from whyray.explanations import Attribution
+from whyray.io.records import RunRecord, record
+from whyray.report.render import Page
+from whyray.types import Prediction, Provenance, Radiograph
+
+PROVENANCE = Provenance("gradcam", 1, {}, 0, "f" * 64, "a" * 64, "b" * 64, "torch/float32/cpu", 0.1, "0.1.0")
+
+
+def blob(h: int = 14, w: int = 14, at: tuple[float, float] = (9, 3)) -> np.ndarray:
+    """One smooth hill at (row, column)."""
+    y, x = np.mgrid[:h, :w]
+    return np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 6).astype(np.float32)
+
+
+@pytest.fixture
+def picture() -> Radiograph:
+    rng = np.random.default_rng(0)
+    return Radiograph(rng.uniform(0.2, 0.8, (180, 240)).astype(np.float32), name="chest", view="PA")
+
+
+@pytest.fixture
+def make_map(picture: Radiograph) -> Callable[..., Attribution]:
+    """A map over the whole picture, or over its centred square."""
+
+    def make(values: np.ndarray | None = None, *, crop: bool = False, **changes: object) -> Attribution:
+        values = blob() if values is None else np.asarray(values, np.float32)
+        h, w = picture.shape
+        to_source = cells_to_pixels(values.shape, (h, h) if crop else (h, w))
+        if crop:
+            to_source = np.array([[1, 0, (w - h) / 2], [0, 1, 0], [0, 0, 1]]) @ to_source
+        fields = {
+            "finding": "pneumonia", "provenance": PROVENANCE, "values": values, "to_source": to_source,
+            "source_shape": picture.shape, "signed": False, **changes,
+        }
+        return Attribution(**fields)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def classifier() -> SimpleNamespace:
+    card = Card(name="stub", licence="Apache-2.0", limits=("Never validated.",))
+    return SimpleNamespace(
+        name="stub", fingerprint="ab" * 32, backend="torch/float32/cpu", taps={"features": "norm5"}, card=card
+    )
+
+
+@pytest.fixture
+def make_page(
+    picture: Radiograph, make_map: Callable[..., Attribution], classifier: SimpleNamespace
+) -> Callable[..., Page]:
+    def make(
+        results: dict | None = None, warnings: tuple[str, ...] = (), command: str | None = None,
+        radiograph: Radiograph = picture,
+    ) -> Page:
+        predictions = [
+            Prediction("pneumonia", 1.4, 0.62, 0.31, 0.1, True), Prediction("cardiomegaly", -1.9, 0.13),
+        ]
+        results = {"pneumonia": {"gradcam": make_map()}} if results is None else results
+        run = RunRecord(started="2026-01-01T00:00:00Z", command=command)
+        return Page(record(radiograph, classifier, predictions, results, run, warnings=warnings), radiograph, results)
+
+    return make
