@@ -50,9 +50,8 @@ def cavity(x: Map, y: Map, body: Body) -> Map:
     """Both pleural cavities, down to the posterior recess."""
     apex, base = np.float32(body.apex), np.float32(14.5)
     t = np.clip((y - apex) / (base - apex), 0, 1)
-    rise = root(1 - (1 - np.minimum(t / np.float32(0.70), 1)) ** 2)
     side = np.abs(x)
-    outer = np.float32(body.half_width - TOP) * rise * (1 - np.float32(0.05) * np.maximum(t - np.float32(0.8), 0) * 5)
+    outer = half_width(y, body) - np.float32(TOP)
     inner = np.float32(TOP - 1.3) * root(1 - (1 - np.minimum(t / np.float32(0.20), 1)) ** 2)
     reach = np.where(side > TOP, outer, inner) + np.float32(1e-3)
     across = np.minimum(np.abs(side - np.float32(TOP)) / reach, 1)
@@ -63,6 +62,15 @@ def cavity(x: Map, y: Map, body: Body) -> Map:
     return np.asarray(high * root(1 - power) * floor, np.float32)
 
 
+def half_width(y: Map, body: Body) -> Map:
+    """|x| of the inner chest wall at a height: a dome, then a slope that flattens."""
+    t = np.clip((y - np.float32(body.apex)) / np.float32(14.5 - body.apex), 0, 1)
+    dome = root(1 - (1 - np.minimum(t / np.float32(0.24), 1)) ** 2)
+    flare = np.minimum(t / np.float32(0.85), 1)
+    share = np.float32(body.barrel) * dome + np.float32(1 - body.barrel) * flare * (2 - flare)
+    return np.asarray(np.float32(TOP) + np.float32(body.half_width - TOP) * share, np.float32)
+
+
 def heart_map(x: Map, y: Map, body: Body, pose: Pose, ctr: float) -> Map:
     """Thickness of the heart; its width over the chest's width is about ``ctr``."""
     width = 2 * body.half_width * ctr * (1.08 if pose.view == "AP" else 1.0)
@@ -70,10 +78,11 @@ def heart_map(x: Map, y: Map, body: Body, pose: Pose, ctr: float) -> Map:
     half = width / 2
     shift = pose.yaw * 0.8
     high = 0.72 * half + 1.4
-    left = ellipsoid(x, y, (half * 0.40 + shift, bottom + 1.6 - 0.50 * high), (0.92 * half, 1.08 * high, 6.2), -body.heart_turn * 0.55)
-    right = ellipsoid(x, y, (-half * 0.16 + shift, bottom + 0.4 - 0.42 * high), (0.62 * half, 1.05 * high, 5.2), 0.15)
-    trunk = ellipsoid(x, y, (1.6 + shift, bottom - 1.45 * high), (half * 0.30 + 0.5, 3.8, 3.0), -0.3)
-    return _union(_union(left, right), trunk)
+    turn = 0.45 + 0.4 * body.heart_turn
+    left = ellipsoid(x, y, (half * 0.33 + shift, bottom + 0.9 - 0.40 * high), (1.13 * half, 0.80 * high, 5.6), turn)
+    right = ellipsoid(x, y, (-half * 0.14 + shift, bottom + 0.6 - 0.45 * high), (0.60 * half, 1.1 * high, 4.6), 0.12)
+    base = ellipsoid(x, y, (half * 0.16 + shift, bottom - 0.95 * high), (half * 0.48, 0.85 * high, 4.2), -0.25)
+    return _union(_union(left, right), base)
 
 
 def dome_map(x: Map, y: Map, body: Body) -> Map:
@@ -96,7 +105,7 @@ def middle_map(x: Map, y: Map, body: Body, pose: Pose) -> Map:
     bend = np.float32(0.22) * np.sin(y * np.float32(0.45) + np.float32(body.knob * 5))
     u = (x - shift + np.float32(0.1) + bend) / wide
     u = u * u
-    out = np.float32(6.0) * root(1 - np.minimum(u * u, 1))
+    out = np.float32(5.0) * root(1 - np.minimum(u * u, 1))
     knob = ellipsoid(x, y, (2.0 + pose.yaw * 0.5, -6.2 + (body.age - 50) * -0.012), (1.35 * body.knob + 0.2, 1.7 * body.knob, 2.6))
     cava = ellipsoid(x, y, (-1.9 + pose.yaw * 0.5, -5.5), (1.05, 6.5, 1.9))
     descending = ellipsoid(x, y, (1.9 - pose.yaw * 0.3, 1.0), (1.2, 9.5, 1.3), 0.06)
@@ -110,34 +119,35 @@ def trunk_map(x: Map, y: Map, body: Body, pose: Pose) -> Map:
     depth = np.float32(body.depth)
     edge = np.minimum(side / half, 1)
     edge = edge * edge
-    trunk = depth * root(1 - np.float32(0.35) * edge - np.float32(0.65) * edge * edge * edge)
+    trunk = depth * root(1 - np.float32(0.12) * edge - np.float32(0.88) * (edge * edge * edge) ** 2)
     trunk = trunk * (np.float32(0.5) + np.float32(0.5) * step(y + 11, 12.0)) * step(y + 15, 5.0)
-    slope = np.float32(-19.5) + np.float32(0.46) * np.clip(side - 5.5, 0, 14)
-    shoulder_half = np.float32(body.half_width + 6.0 + 0.5 * body.wall)
+    out = np.clip(side - 5, 0, 17)
+    slope = np.float32(-19.5) + np.float32(0.22) * out + np.float32(0.015) * out * out
+    shoulder_half = np.float32(body.half_width + 7.5 + 0.5 * body.wall)
     tip = np.minimum(side / shoulder_half, 1) ** 2
-    shoulder = root(np.clip((y - slope) / 8, 0, 1)) * root(1 - tip * tip)
-    shoulder = np.float32(0.55) * depth * shoulder * step(np.float32(-5) - y, 9.0)
-    neck = np.float32(11.0) * root(1 - (side / np.float32(5.7 + 0.2 * body.wall)) ** 2) * step(-11 - y, 8.0)
+    shoulder = root(np.clip((y - slope) / 7, 0, 1)) * root(1 - (tip * tip) ** 2)
+    shoulder = np.float32(0.66) * depth * shoulder * step(np.float32(-4) - y, 11.0)
+    neck = np.float32(11.0) * root(1 - (side / np.float32(6.0 + 0.3 * body.wall)) ** 2) * step(-11 - y, 8.0)
     arms = _arms(x, y, body)
     return np.asarray(_union(_union(trunk, shoulder), _union(neck, arms)), np.float32)
 
 
 def _arms(x: Map, y: Map, body: Body) -> Map:
     """Upper arms, hanging or held away from the trunk."""
-    lean = 0.02 + 0.34 * body.arms
+    lean = 0.04 + 0.6 * body.arms
     start = body.half_width + 4.6 + 0.3 * body.wall
-    along = y + 12
+    along = y + 13
     axis = np.float32(start) + np.float32(lean) * along
     radius = np.float32(3.6 + 0.45 * body.wall)
     u = (np.abs(x) - axis) * np.float32(1 / np.hypot(1, lean)) / radius
-    return np.asarray(np.float32(1.7) * radius * root(1 - u * u) * step(along, 5.0), np.float32)
+    return np.asarray(np.float32(2.2) * radius * root(1 - u * u) * step(along, 5.0), np.float32)
 
 
 def _texture(tissue: Map, n: int, grid: Grid, lung: Map) -> Map:
     """Adds fine interstitium in the lung (returned) and uneven fat and muscle everywhere."""
     rng = stream(n, "texture")
     fine, middle, broad = cloud(grid, rng, 72), cloud(grid, rng, 30), cloud(grid, rng, 9)
-    fine_lung = lung * (np.float32(0.006) * fine + np.float32(0.008) * middle + np.float32(0.009) * broad)
+    fine_lung = lung * (np.float32(0.010) * fine + np.float32(0.009) * middle + np.float32(0.009) * broad)
     tissue += fine_lung + np.float32(0.16) * cloud(grid, rng, 14) * step(tissue - 4, 6.0)
     return fine_lung
 
@@ -147,14 +157,24 @@ def _add_soft_parts(tissue: Map, grid: Grid, body: Body, pose: Pose) -> None:
     for sign in (-1, 1):
         if body.breast > 0.02:
             size = 0.6 + 0.4 * body.breast
-            centre = (sign * (8.0 + 1.2 * body.breast), 4.6 + 3.4 * body.breast)
+            centre = (sign * (8.6 + 1.4 * body.breast), 4.0 + 3.6 * body.breast)
             breast = grid.zeros()
-            add_ellipsoid(breast, grid, centre, (6.6 * size, 5.8 * size, 2.7 * body.breast), sign * 0.35)
-            tissue += breast * step(grid.y - np.float32(centre[1] - 5.4 * size), 7.0)
+            add_ellipsoid(breast, grid, centre, (7.4 * size, 6.0 * size, 3.4 * body.breast), sign * 0.3)
+            tissue += breast * step(grid.y - np.float32(centre[1] - 0.5), 9.0)
         add_ellipsoid(tissue, grid, (sign * 11.6, -8.5), (3.8, 5.6, 0.55), sign * -0.5)
+    _add_hila(tissue, grid, body, pose)
     tissue -= _airways(grid, pose)
     if body.bubble:
         _add_bubble(tissue, grid, body, pose)
+
+
+def _add_hila(tissue: Map, grid: Grid, body: Body, pose: Pose) -> None:
+    """Central pulmonary arteries and veins beside the heart."""
+    shift, full = 0.4 * pose.yaw, 0.75 + 0.35 * body.vessels
+    add_ellipsoid(tissue, grid, (-3.5 + shift, -1.2), (0.75 * full, 2.5, 0.75 * full), 0.22)
+    add_ellipsoid(tissue, grid, (-3.3 + shift, -3.3), (1.3 * full, 0.9, 0.7 * full), 0.3)
+    add_ellipsoid(tissue, grid, (3.5 + shift, -3.6), (1.35 * full, 1.1 * full, 0.8 * full), -0.25)
+    add_ellipsoid(tissue, grid, (3.9 + shift, -1.6), (0.7 * full, 2.3, 0.6 * full), -0.3)
 
 
 def _airways(grid: Grid, pose: Pose) -> Map:

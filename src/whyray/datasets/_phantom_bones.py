@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._phantom_anatomy import half_width
 from ._phantom_factors import Body, Pose, stream
 from ._phantom_fields import Grid, Map, add_ellipsoid, place, root, shell, step
 
@@ -24,9 +25,9 @@ def _add_ribs(out: Map, grid: Grid, body: Body, pose: Pose, sign: int, rng: np.r
     """Ten ribs of one side: each a tilted hoop, its back part high and its front part low."""
     gap = (12.8 - body.apex) / 9.3 + rng.normal(0, 0.05)
     for k in range(10):
-        wide = body.half_width * min(1.0, 0.50 + 0.21 * k - 0.022 * k * k + (0.04 if k > 4 else 0)) + 0.2
         tall = body.rib_slope * (1.5 + 0.52 * min(k, 7)) * (1.12 if pose.view == "AP" else 1.0)
         middle = body.apex + 2.2 + gap * k * 0.98 + rng.normal(0, 0.12)
+        wide = float(half_width(np.array([middle + 0.4 * tall], np.float32), body)[0]) + 0.25
         thick = rng.uniform(0.46, 0.58) * (0.8 if k == 0 else 1.0)
         _add_arc(out, grid, sign, (middle, wide, tall, thick), -0.4 * pose.yaw, back=True)
         if k < 8:
@@ -51,7 +52,7 @@ def _add_arc(
         across = (y - line) / stretch
         tube = shell(across, thick, 0.78) * np.minimum(stretch, np.float32(1.7)) * np.float32(0.62)
         inside = step(np.float32(wide + 0.15) - side, 0.3) * step(side - np.float32(end), 0.5 if back else 1.6)
-        return np.asarray(tube * inside * np.float32(1.25 if back else 0.85), np.float32)
+        return np.asarray(tube * inside * np.float32(1.5 if back else 0.95), np.float32)
 
     low, high = (middle - tall - 1.5, middle + 2.2) if back else (middle - 2.2, middle + tall + 1.5)
     near, far = shift + sign * (end - 1.0), shift + sign * (wide + 0.6)
@@ -63,15 +64,15 @@ def _add_clavicle(out: Map, grid: Grid, body: Body, pose: Pose, sign: int, rng: 
     start = sign * 1.9 + pose.yaw
     length = body.half_width + 2.6
     base = body.apex + (3.4 if pose.view == "PA" else 2.2) + rng.normal(0, 0.3)
-    rise = rng.uniform(1.8, 3.4) + (0.5 if pose.view == "AP" else 0.0)
-    thick, wave = rng.uniform(0.52, 0.66), rng.uniform(0.5, 0.9)
+    rise = rng.uniform(2.0, 4.4) + (0.5 if pose.view == "AP" else 0.0)
+    thick, wave = rng.uniform(0.56, 0.72), rng.uniform(0.4, 1.1)
 
     def band(x: Map, y: Map) -> Map:
         t = (x - np.float32(start)) / np.float32(sign * length)
         line = np.float32(base) - np.float32(rise) * t - np.float32(wave) * np.sin(np.float32(2 * np.pi) * t * np.float32(0.9))
         wide = np.float32(thick) * (1 + np.float32(0.55) * np.maximum(1 - t * 5, 0) + np.float32(0.2) * t)
         inside = step(t, 0.04) * step(1 - t, 0.05)
-        return np.asarray(shell(y - line, wide, 0.75) * inside * np.float32(0.8), np.float32)
+        return np.asarray(shell(y - line, wide, 0.75) * inside * np.float32(0.85), np.float32)
 
     ends = (start - sign * 0.5, start + sign * (length + 0.5))
     place(out, grid, (min(ends), max(ends), base - rise - 2.5, base + 2.5), band)
@@ -95,12 +96,13 @@ def _add_scapula(out: Map, grid: Grid, body: Body, pose: Pose, sign: int, rng: n
 
     ends = (sign * (inner - 2.0), sign * (inner + 7))
     place(out, grid, (min(ends), max(ends), -12.5, tip + 1), blade)
-    shoulder = (sign * (body.half_width + 4.3), -12.3)
-    add_ellipsoid(out, grid, shoulder, (2.3, 2.4, 0.75))
-    add_ellipsoid(out, grid, (shoulder[0] - sign * 2.4, -13.6), (2.6, 0.7, 0.5), sign * -0.25)
+    shoulder = (sign * (body.half_width + 4.3), -11.2)
+    add_ellipsoid(out, grid, shoulder, (2.3, 2.6, 0.5), sign * 0.5)
+    add_ellipsoid(out, grid, (shoulder[0] + sign * 0.9, -9.9), (2.3, 3.0, 0.35), sign * -0.3)
+    add_ellipsoid(out, grid, (shoulder[0] - sign * 2.4, -13.2), (2.6, 0.7, 0.4), sign * -0.25)
 
     def shaft(x: Map, y: Map) -> Map:
-        lean = 0.02 + 0.34 * body.arms
+        lean = 0.04 + 0.6 * body.arms
         across = (np.float32(sign) * x - np.float32(body.half_width + 4.8) - np.float32(lean) * (y + 12)) / np.float32(np.hypot(1, lean))
         return np.asarray(shell(across, 1.15, 0.7) * step(y + 11.5, 2.0) * np.float32(0.8), np.float32)
 
@@ -119,7 +121,7 @@ def _add_spine(out: Map, grid: Grid, body: Body, pose: Pose, rng: np.random.Gene
         part = np.abs(np.mod((y + np.float32(phase)) / pitch, 1) - np.float32(0.5)) * 2  # 0 = mid body, 1 = disc
         half = np.float32(1.55) + np.float32(0.018) * (y + 10) + np.float32(0.16) * part
         u = (x - centre) / half
-        body_ = root(1 - np.minimum(u * u, 1) ** 2) * (np.float32(1.0) - np.float32(0.4) * step(part - np.float32(0.84), 0.14))
+        body_ = root(1 - np.minimum(u * u, 1) ** 2) * (np.float32(0.75) - np.float32(0.2) * step(part - np.float32(0.82), 0.2))
         spinous = np.exp(-(((x - centre) / np.float32(0.28)) ** 2)) * step(np.float32(0.5) - part, 0.4)
         pedicle = np.exp(-(((np.abs(x - centre) - np.float32(1.05)) / np.float32(0.3)) ** 2)) * step(np.float32(0.45) - part, 0.3)
         return np.asarray(body_ + np.float32(0.4) * spinous + np.float32(0.35) * pedicle, np.float32)

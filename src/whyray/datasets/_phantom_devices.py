@@ -60,8 +60,8 @@ def letters(text: str, chest: Chest, corner: tuple[float, float], height: float)
     for i, letter in enumerate(text):
         for stroke in STROKES[letter]:
             path = [(left + (x + 5.5 * i) * unit, top + y * unit) for x, y in stroke]
-            out += _wire(plate, path, 0.09 * height, 0.9)
-    return np.minimum(out, np.float32(1.2))
+            out += _wire(plate, path, 0.085 * height, 0.9)
+    return np.minimum(out * np.float32(14), np.float32(1.3))
 
 
 def marker(n: int, chest: Chest) -> tuple[Map, str]:

@@ -43,6 +43,7 @@ class Body:
     arms: float
     bubble: float  # size of the stomach bubble, 0 = none
     rib_slope: float
+    barrel: float  # 0 = a chest that widens downwards, 1 = a barrel
     scoliosis: float
 
 
@@ -90,7 +91,7 @@ def draw_body(n: int) -> Body:
         left_dome=dome + float(rng.normal(1.3, 0.7)), apex=float(rng.normal(-13.2, 0.6)), ctr=float(rng.uniform(0.385, 0.49)),
         heart_turn=float(rng.uniform(0.45, 0.95)), knob=float(rng.uniform(0.75, 1.3)), vessels=float(rng.uniform(0.75, 1.25)),
         arms=float(rng.uniform(0, 1)), bubble=float(rng.choice([0.0, rng.uniform(0.5, 1.0)], p=[0.35, 0.65])),
-        rib_slope=float(rng.normal(1.0, 0.12)), scoliosis=float(rng.normal(0, 0.5)),
+        rib_slope=float(rng.normal(1.15, 0.14)), scoliosis=float(rng.normal(0, 0.5)), barrel=float(rng.uniform(0.25, 0.7)),
     )
 
 
@@ -98,21 +99,21 @@ def draw_pose(n: int) -> Pose:
     """View, position and rotation of case ``n``."""
     rng = stream(n, "pose")
     front = bool(rng.random() < 0.4)
-    shift = (float(rng.normal(0, 0.9)), float(rng.normal(0.6, 1.1)))
+    shift = (float(rng.normal(0, 0.8)), float(rng.normal(-0.2, 1.1)))
     return Pose(
-        view="AP" if front else "PA", supine=front and bool(rng.random() < 0.5), field=float(rng.uniform(30.5, 37.5)),
+        view="AP" if front else "PA", supine=front and bool(rng.random() < 0.5), field=float(rng.uniform(30.0, 40.0)),
         angle=float(rng.normal(0, 0.035)), yaw=float(rng.normal(0, 0.9 if front else 0.45)), shift=shift,
     )
 
 
-def draw_exposure(n: int) -> Exposure:
+def draw_exposure(n: int, pose: Pose) -> Exposure:
     """Beam, detector and processing of case ``n``."""
     rng = stream(n, "exposure")
-    edges = np.where(rng.random(4) < 0.3, rng.uniform(0.004, 0.05, 4), 0.0)
+    edges = np.where(rng.random(4) < 0.2, rng.uniform(0.004, 0.035, 4), 0.0)
     return Exposure(
-        mu=float(rng.uniform(0.165, 0.2)), scatter=float(rng.uniform(0.25, 0.9)), noise=float(np.exp(rng.normal(-4.6, 0.4))),
-        low=float(rng.normal(0.0, 0.06)), high=float(rng.normal(0.0, 0.06)), curve=float(rng.uniform(0.8, 1.5)),
-        equalise=float(rng.uniform(0.1, 0.5)),
+        mu=float(rng.uniform(0.165, 0.2)), scatter=float(rng.uniform(0.25, 0.9) * (1.6 if pose.view == "AP" else 1.0)), noise=float(np.exp(rng.normal(-4.6, 0.4))),
+        low=float(rng.normal(-0.03, 0.09)), high=float(rng.normal(0.0, 0.07)), curve=float(rng.uniform(0.8, 1.7)),
+        equalise=float(rng.uniform(0.15, 0.75)),
         collimation=(float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3])),
     )
 

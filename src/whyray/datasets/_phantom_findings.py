@@ -7,7 +7,7 @@ severity: two findings never move each other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,8 @@ class Lesion:
 
 def make_lesion(n: int, finding: str, severity: float, chest: Chest) -> Lesion:
     """The lesion of case ``n``. ``severity`` 0 (barely visible) .. 1."""
-    return _MAKERS[finding](stream(n, f"finding {finding}"), severity, chest, finding)
+    lesion = _MAKERS[finding](stream(n, f"finding {finding}"), severity, chest, finding)
+    return replace(lesion, change=np.asarray(lesion.change * lesion.mask, np.float32))
 
 
 def _nodule(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
@@ -75,8 +76,8 @@ def _effusion(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
         return Lesion(finding, u, change, change > 0, side, "layering", "supine", 0.0)
     height = 0.3 + 10.0 * u**1.4
     lateral = np.clip((x * np.float32(sign) - 4) / np.float32(body.half_width - 4), 0, 1.1)
-    level = np.float32(dome + 3.6 - height) - np.float32(2.4 + 1.2 * u) * lateral * lateral * lateral + np.float32(0.25) * cloud(grid, rng, 8)
-    fluid = AIR * chest.lung * step(y - level, 2.2) * here
+    level = np.float32(dome + 3.6 - height) - np.float32(2.6 + 1.6 * u) * lateral * lateral * lateral + np.float32(0.25) * cloud(grid, rng, 8)
+    fluid = AIR * chest.lung * step(y - level, 2.6) * here
     change = _over(fluid, 0.25)
     return Lesion(finding, u, change, change > 0, side, "base", "upright", height)
 
@@ -100,8 +101,9 @@ def _pneumothorax(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
     tilt = np.where(dy < 0, np.float32(up), np.float32(down))
     wave = 1 + np.float32(0.02) * cloud(grid, rng, 7)
     wide = 1 + np.float32(shrink) * step((-dy if apical else dy) + 8, 14.0)
+    beside = np.maximum(np.abs(grid.x) - 5, -grid.y - 1)  # not the strip along the mediastinum
     inner = cavity(np.float32(sign * 3.0) + dx * wide * wave, dy * tilt * wave - 1, body)
-    here = step(grid.x * np.float32(sign) - np.float32(1.5), 0.5) * step(chest.lung - np.float32(0.15), 0.6)
+    here = step(grid.x * np.float32(sign) - np.float32(1.5), 0.5) * step(chest.lung - np.float32(0.6), 1.0) * step(beside, 1.0)
     gone = here * (1 - step(inner - np.float32(1.0), 1.4))
     line = here * np.exp(-(((inner - np.float32(1.9)) / np.float32(1.0)) ** 2)) * step(inner, 0.2) * np.float32(0.16 + 0.16 * u)
     change = line * step(gone + line - np.float32(0.06), 0.1) - gone * (chest.markings + np.float32(0.05 + 0.1 * u) * chest.lung)
@@ -114,12 +116,13 @@ def _consolidation(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
     grid = chest.grid
     wide, high = rng.uniform(2.6, 5.2), rng.uniform(2.2, 4.4)
     dx, dy = grid.x - np.float32(x0), grid.y - np.float32(y0)
-    r = np.sqrt((dx / np.float32(wide)) ** 2 + (dy / np.float32(high)) ** 2) + np.float32(0.13) * cloud(grid, rng, 11)
-    filled = step(1 - r, 0.55)
+    r = np.sqrt((dx / np.float32(wide)) ** 2 + (dy / np.float32(high)) ** 2) + np.float32(0.17) * cloud(grid, rng, 11)
+    filled = step(1 - r, 0.9)
     fissure = float(rng.uniform(0.35, 0.8) * high * rng.choice([-1, 1]))  # a lobe's edge: sharp
     beyond = (dy + np.float32(rng.normal(0, 0.12)) * dx - np.float32(fissure)) * np.float32(np.sign(fissure))
-    filled = filled * step(-beyond, 0.35)
-    even = 1 + np.float32(0.10) * cloud(grid, rng, 22)
+    bowed = beyond + np.float32(rng.normal(0, 0.05)) * dx * dx + np.float32(0.2) * cloud(grid, rng, 9)
+    filled = filled * step(-bowed, rng.uniform(0.3, 1.6))
+    even = 1 + np.float32(0.14) * cloud(grid, rng, 22) + np.float32(0.1) * cloud(grid, rng, 50)
     change = filled * (AIR * chest.lung * np.float32(0.13 + 0.55 * u) * even - np.float32(1.4 * u) * chest.vessels)
     keep = filled > 0.12
     return Lesion(finding, u, np.asarray(change * keep, np.float32), keep & (chest.lung > 0.5), side, zone, "", 2 * max(wide, high))
@@ -141,7 +144,7 @@ def _pneumonia(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
         field = np.maximum(field, 1 - np.float32(0.5) * (dx * dx + dy * dy))
     patches = field + np.float32(0.24) * cloud(grid, rng, 15) + np.float32(0.16) * cloud(grid, rng, 34)
     filled = step(patches - np.float32(0.62), 0.95)
-    filled = np.maximum(filled - np.float32(0.06), 0) / np.float32(0.94)
+    filled = np.maximum(filled * step(field - np.float32(0.05), 0.5) - np.float32(0.06), 0) / np.float32(0.94)
     change = filled * (AIR * chest.lung * np.float32(0.10 + 0.5 * u) - np.float32(0.8 * u) * chest.vessels)
     return Lesion(finding, u, change, (filled > 0) & (chest.lung > 0.3), side, zone, "", 0.0)
 

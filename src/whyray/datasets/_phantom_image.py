@@ -23,7 +23,8 @@ def expose(n: int, exposure: Exposure, healthy: Map, change: Map, bone: Map, met
     calm = mu * healthy + np.float32(BONE) * bone
     direct = np.exp(-calm)
     size = healthy.shape[0]
-    scatter = np.float32(exposure.scatter * 0.055) + np.float32(exposure.scatter) * _blurred(direct, size / 9)
+    source = np.where(healthy > np.float32(0.5), np.minimum(direct, np.float32(0.14)), 0)  # air does not scatter
+    scatter = np.float32(exposure.scatter * 0.055) + np.float32(exposure.scatter) * _blurred(source, size / 9)
     signal = np.exp(-(calm + mu * change + np.float32(METAL) * metal)) + scatter
     film = -np.log(signal)
     calm_film = -np.log(direct + scatter)

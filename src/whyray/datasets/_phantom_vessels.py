@@ -12,15 +12,15 @@ from ._phantom_fields import Grid, Map, lines
 
 Array = NDArray[np.float64]
 LEVELS = 6
-POINTS = 30  # along a branch, a centimetre
 
 
 def vessel_map(n: int, body: Body, grid: Grid) -> Map:
     """Thickness of arteries and veins of both lungs, cm."""
     rng = stream(n, "vessels")
     out = grid.zeros()
+    count = max(24, int(4.8 * grid.per_cm))  # points along a branch: one a pixel and more
     for starts, ends, bends, radius in _tree(rng, body):
-        x, y, amounts = _points(starts, ends, bends, radius * body.vessels**0.5)
+        x, y, amounts = _points(starts, ends, bends, radius * body.vessels**0.5, count)
         out += lines(grid, x, y, amounts, 0.5 * float(radius.mean()))
     return out
 
@@ -34,10 +34,10 @@ def _tree(rng: np.random.Generator, body: Body) -> list[tuple[Array, Array, Arra
     radius = rng.uniform(0.36, 0.62, 16)
     levels = []
     for level in range(LEVELS):
-        length = rng.uniform(1.5, 2.9, len(start)) * 0.93**level
+        length = rng.uniform(1.3, 2.7, len(start)) * 0.95**level
         end = start + length[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
-        levels.append((start, end, rng.normal(0, 0.16, len(start)), radius))
-        spread = np.stack([rng.uniform(0.05, 0.4, len(start)), -rng.uniform(0.35, 0.95, len(start))], 1)
+        levels.append((start, end, rng.normal(0, 0.11, len(start)), radius))
+        spread = np.stack([rng.uniform(0.0, 0.3, len(start)), -rng.uniform(0.3, 0.85, len(start))], 1)
         spread *= rng.choice([-1.0, 1.0], len(start))[:, None]
         angle = (angle[:, None] + spread + rng.normal(0, 0.08, spread.shape)).ravel()
         start = np.repeat(end, 2, axis=0)
@@ -47,9 +47,9 @@ def _tree(rng: np.random.Generator, body: Body) -> list[tuple[Array, Array, Arra
     return levels
 
 
-def _points(starts: Array, ends: Array, bends: Array, radius: Array) -> tuple[Any, Any, Any]:
+def _points(starts: Array, ends: Array, bends: Array, radius: Array, count: int) -> tuple[Any, Any, Any]:
     """Dense points of bent branches and the volume that each carries."""
-    t = (np.arange(POINTS * 3) + 0.5) / (POINTS * 3)
+    t = (np.arange(count) + 0.5) / count
     along = ends - starts
     length = np.hypot(along[:, 0], along[:, 1])
     normal = np.stack([-along[:, 1], along[:, 0]], 1)

@@ -171,7 +171,8 @@ def load(argument: str) -> PhantomSet:
 
 
 def _made(n: int, size: int, severities: Mapping[str, float], sign: Shortcut | None) -> Phantom:
-    body, pose, exposure = draw_body(n), draw_pose(n), draw_exposure(n)
+    body, pose = draw_body(n), draw_pose(n)
+    exposure = draw_exposure(n, pose)
     grid = make_grid(size, pose.field, body.scale, pose.angle, pose.shift)
     chest = build_chest(n, body, pose, grid)
     lesions = tuple(make_lesion(n, f, s, chest) for f, s in severities.items() if f != "support_devices")
