@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -50,15 +49,14 @@ def packages() -> list[Fact]:
 
 def torchvision() -> Fact:
     """The commonest broken installation of the field: a CUDA torchvision beside a CPU torch."""
-    if importlib.util.find_spec("torchvision") is None:
-        return Fact("torchvision", "ok", "absent; only the zoo extra needs it")
-    from .._torchvision import state
+    from .._torchvision import ensure_torchvision
 
-    found = state()
-    ok = found in ("whole", "shimmed")
-    return Fact(
-        "torchvision", "ok" if ok else "broken", found, "" if ok else "pip install -c constraints.txt torchvision"
-    )
+    said = {"absent": "not installed; only the zoo extra needs it", "works": "whole"}
+    said["patched"] = "its compiled operators do not load; patched: models and transforms work, ops.nms does not"
+    try:
+        return Fact("torchvision", "ok", said[ensure_torchvision()])
+    except (ImportError, RuntimeError):
+        return Fact("torchvision", "broken", "it cannot be imported", "pip install -c constraints.txt torchvision")
 
 
 def accelerator() -> Fact:

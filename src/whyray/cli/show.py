@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..api import Batch
     from ..datasets._check import DataReport
-    from ..types import Prediction, Score
+    from ..types import Score
 
 Report = Callable[[int, int, str], None]
 
@@ -60,14 +59,31 @@ def batch(result: Batch, as_json: bool, every_finding: bool = False) -> None:
     if as_json:
         document(result.records)
     else:
-        for line in result.lines(every_finding):
-            print(line)
-    for warning in result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        for i, record in enumerate(result.records):
+            print("\n".join(record_lines(record, every_finding)))
+            if result.folders:
+                print(f"  {result.folders[i] / 'report.html'}")
     for failure in result.failures:
         print(f"error: {failure}", file=sys.stderr)
     if result.failures and result.total > 1:
         print(f"{len(result.failures)} of {result.total} inputs failed", file=sys.stderr)
+
+
+def record_lines(record: Mapping[str, Any], every_finding: bool) -> list[str]:
+    """A picture's warnings and its findings: all of them, or those that were explained, each with what it rests on."""
+    lines = [f"{record['image']['name']}  ({record['model']['name']})"]
+    lines += [f"  ! {warning}" for warning in record["warnings"]]
+    lines.append(f"  {'finding':<28}{'probability':>12}{'operating point':>17}{'logit':>9}")
+    for row in record["findings"]:
+        if not every_finding and not row["explanations"]:
+            continue
+        threshold = "-" if row["threshold"] is None else f"{row['threshold']:.3f}"
+        mark = " positive" if row["positive"] and row["threshold"] is not None else ""
+        lines.append(f"  {row['name']:<28}{row['probability']:>12.3f}{threshold:>17}{row['logit']:>9.2f}{mark}")
+        lines += [f"    {e['explainer']}: {e['skipped'] or e['summary'] or e['kind']}" for e in row["explanations"]]
+    if not all(row["calibrated"] for row in record["findings"]):
+        lines.append("  Probabilities are not calibrated: read them as scores.")
+    return lines
 
 
 def listing(rows: Mapping[str, str], as_json: bool) -> None:
@@ -131,25 +147,6 @@ def _plain(what: str) -> Report:
             print(f"{what}: {done} of {total} {item}", file=sys.stderr)
 
     return report
-
-
-def prediction_lines(predictions: Sequence[Prediction]) -> list[str]:
-    """One line a finding: what the network said, and against which operating point."""
-    from ..findings import facts
-
-    lines = [f"  {'finding':<28}{'probability':>12}{'operating point':>17}{'logit':>9}"]
-    for p in predictions:
-        threshold = "-" if p.threshold is None else f"{p.threshold:.2f}"
-        mark = " *" if p.positive and p.threshold is not None else ""
-        lines.append(f"  {facts(p.finding).name:<28}{p.probability:>12.3f}{threshold:>17}{p.logit:>9.2f}{mark}")
-    if not all(p.calibrated for p in predictions):
-        lines.append("  Probabilities are not calibrated: read them as scores.")
-    return lines
-
-
-def colour_wanted() -> bool:
-    """A terminal, and nobody said NO_COLOR."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def findings_of_doctor(facts: Sequence[Any], as_json: bool) -> None:

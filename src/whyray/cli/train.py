@@ -1,0 +1,67 @@
+"""``whyray train``: resumable runs. Run the same command again to go on where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Threads
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a classifier, or everything a recipe lists.")
+
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the run; an interrupted run goes on from there.")]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        help="Start from a weights file, a trained folder, or timm:NAME (transfer learning).", show_default=False
+    ),
+]
+
+
+@app.callback()
+def train() -> None:
+    """Commands that train."""
+
+
+@app.command()
+def classifier(
+    plan: Annotated[Path, typer.Argument(help="TOML plan; docs/training.md lists its keys.")],
+    out: Out,
+    init: Init = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the plan.", show_default=False),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Train a classifier by a plan, calibrate it, and write it as a bundle that ``-m OUT`` loads."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    changes = [*(change or ()), *([f"init={init}"] if init else [])]
+    with show.progress("train") as reporter:
+        made = api.train_classifier(plan, out, changes=changes, report=reporter)
+    typer.echo(f"trained: -m {made}", err=True)
+
+
+@app.command()
+def recipe(
+    plan: Annotated[Path, typer.Argument(help="A recipe, such as recipes/mini.toml.")],
+    out: Out,
+    stage: Annotated[
+        list[str] | None, typer.Option(help="Only this stage; again for more.", show_default=False)
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Rebuild a stack of artefacts that belong together, stage by stage."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    with show.progress("recipe") as reporter:
+        made = api.run_recipe(plan, out, stages=stage, report=reporter)
+    for name, path in made.items():
+        typer.echo(f"{name}: {path}", err=True)

@@ -1,0 +1,166 @@
+"""The command line as a user meets it: outputs, exit codes, stdout that is only JSON, one sentence for bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from whyray.cli import main
+from whyray.testing import sample_radiographs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Outcome]]:
+    """Run one command in this process."""
+    kept = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def once(*args: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in args])
+        said = capsys.readouterr()
+        return Outcome(int(stop.value.code or 0), said.out, said.err)
+
+    yield once
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with two pictures that can be read and one that cannot."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for i, picture in enumerate(sample_radiographs(2, side=160)):
+        Image.fromarray((picture.pixels * 255).astype(np.uint8)).save(folder / f"chest{i}.png")
+    (folder / "torn.png").write_bytes((folder / "chest0.png").read_bytes()[:2000])
+    return folder
+
+
+def test_explain_writes_a_folder_a_picture(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    got = run("explain", pictures / "chest0.png", "-m", "analytic", "-f", "Effusion", "-x", "gradcam", "-o", out)
+    assert got.code == 0
+    (folder,) = out.iterdir()
+    assert folder.name.startswith("chest0-") and str(folder / "report.html") in got.out
+    names = {p.name for p in folder.iterdir()}
+    assert {"explanation.json", "report.html", "pleural_effusion-gradcam.npz", "pleural_effusion-gradcam.png"} <= names
+    with Image.open(folder / "pleural_effusion-gradcam.png") as overlay:
+        assert overlay.size[0] >= 160
+    record = json.loads((folder / "explanation.json").read_text())
+    explained = [f for f in record["findings"] if f["explanations"]]
+    assert [f["finding"] for f in explained] == ["pleural_effusion"]
+    assert explained[0]["explanations"][0].keys() >= {"explainer", "kind", "file", "checks", "seconds"}
+
+
+def test_json_is_all_there_is_on_stdout(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
+    one = run("explain", pictures / "chest0.png", "-m", "analytic", "-o", tmp_path / "o", "--json")
+    assert [r["image"]["name"] for r in json.loads(one.out)] == ["chest0"]
+    two = run("predict", pictures / "chest1.png", "-m", "analytic", "--json")
+    (record,) = json.loads(two.out)
+    assert {"finding", "logit", "probability"} <= record["findings"][0].keys()
+    assert record["findings"][0]["explanations"] == []
+
+
+def test_a_batch_goes_on_and_lists_what_failed(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
+    got = run("explain", pictures, "-m", "analytic", "-o", tmp_path / "o")
+    assert got.code == 1 and len(list((tmp_path / "o").iterdir())) == 2
+    (line,) = [text for text in got.err.splitlines() if text.startswith("error")]
+    assert "torn.png" in line and len(line) <= 207 and "1 of 3 inputs failed" in got.err
+
+
+def test_one_bad_file_is_a_refusal(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
+    got = run("explain", pictures / "torn.png", "-m", "analytic", "-o", tmp_path / "o")
+    assert got.code == 2 and got.out == "" and "torn.png" in got.err and "Traceback" not in got.err
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["-m", "analytic", "-f", "nodul"], "did you mean nodule"),
+        (["-m", "analytic", "-f", "hernia"], "finding of analytic"),
+        (["-m", "analytic", "-x", "gradcamm"], "did you mean gradcam"),
+        (["-m", "analytic", "-x", "gradcam:rleu=1"], "did you mean relu"),
+        (["-m", "analytical"], "did you mean analytic"),
+        (["-m", "analytic", "--voi", "wide"], "CENTRE/WIDTH"),
+        (["-m", "analytic", "--budget", "0"], "budget"),
+        (["-m", "analytic", "--layer", "cellz"], "cells"),
+        (["-m", "analytic", "--device", "cuda:77"], "device"),
+    ],
+)
+def test_a_wrong_option_fails_with_the_choices(
+    run: Callable[..., Outcome], pictures: Path, tmp_path: Path, args: list[str], words: str
+) -> None:
+    got = run("explain", pictures / "chest0.png", *args, "-o", tmp_path / "o")
+    assert got.code == 2 and words in got.err and "Traceback" not in got.err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_missing_file(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    got = run("explain", tmp_path / "nothing.dcm", "-m", "analytic", "-o", tmp_path / "o")
+    assert got.code == 2 and "nothing.dcm" in got.err
+
+
+def test_anonymous_names(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
+    secret = pictures / "jane_doe.png"
+    (pictures / "chest0.png").rename(secret)
+    got = run("explain", secret, "-m", "analytic", "--anonymous", "-o", tmp_path / "o")
+    (folder,) = (tmp_path / "o").iterdir()
+    assert len(folder.name) == 8
+    assert "jane_doe" not in got.out
+    assert not any(b"jane_doe" in p.read_bytes() for p in folder.iterdir())
+
+
+def test_lists_and_doctor(run: Callable[..., Outcome]) -> None:
+    for command in ("explainers", "datasets", "metrics", "models"):
+        rows = json.loads(run(command, "--json").out)
+        assert rows and all(row["summary"] for row in rows)
+    facts = json.loads(run("doctor", "--json").out)
+    assert {"python", "torchvision", "DICOM codecs", "bundled model"} <= {f["name"] for f in facts}
+    assert "cells" in run("models", "layers", "-m", "analytic").out
+
+
+def test_version_carries_the_notice(run: Callable[..., Outcome]) -> None:
+    assert "Not for clinical use" in run("--version").out
+
+
+def test_usage_errors_are_two(run: Callable[..., Outcome]) -> None:
+    assert run("explain").code == 2
+    assert run("explian").code == 2
+
+
+def test_ctrl_c_is_130_and_keeps_what_was_finished(pictures: Path, tmp_path: Path) -> None:
+    for i in range(40):
+        (pictures / f"more{i:02}.png").write_bytes((pictures / "chest1.png").read_bytes() + b"")
+    command = [sys.executable, "-m", "whyray", "explain", str(pictures), "-m", "analytic", "-o", str(tmp_path / "o")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("o/*/explanation.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "kept" in err and "Traceback" not in err
+    folders = list((tmp_path / "o").iterdir())
+    assert folders and all((f / "explanation.json").exists() for f in folders if not f.name.startswith("."))
