@@ -41,14 +41,15 @@ class Page:
 def draw(page: Page) -> tuple[Page, dict[str, bytes]]:
     """(the page with every map's summary in its record, file name -> PNG) for ``io.bundles.write_bundle``."""
     pictures = {"picture.png": figures.picture_png(page.radiograph)}
-    findings = []
+    findings, count = [], len(page.record.warnings)
+    warned = f" · {count} warning{'s' if count > 1 else ''}, see the report" if count else ""
     for finding in page.record.findings:
         entries = []
         for entry in finding.explanations:
             made = _map(page.results.get(finding.finding, {}).get(entry.explainer))
             if made is not None:
                 scale = page.scales.get(f"{finding.finding}/{entry.explainer}")
-                title = f"{finding.name} · {entry.explainer}" + (" (control)" if entry.control else "")
+                title = f"{finding.name} · {entry.explainer}" + (" (control)" if entry.control else "") + warned
                 pictures[f"{file_stem(finding.finding, entry.explainer)}.png"] = figures.overlay_png(
                     page.radiograph, made, scale, title
                 )
