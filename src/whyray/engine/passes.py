@@ -1,7 +1,7 @@
 """The cheapest safe forward pass: batches of constant memory, no gradient recorded, values as in plain eager to 1e-5.
 
-The free settings are channels_last (set when a model is loaded), batches of 16, and, for a program that owns its process,
-``use_large_malloc``.
+The free settings are channels_last (set when a model is loaded), batches of 16, and, for a program that owns its
+process, ``use_large_malloc``.
 """
 
 from __future__ import annotations

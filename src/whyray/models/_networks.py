@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from ..errors import WeightsError
 from ..networks.densenet import DenseNet
+from ..networks.resnet import ResNet
 from ._taps import Tap
 from ._torch import Wiring
 
 # network -> its whole-number settings, and whether each is a list
 SETTINGS: dict[str, dict[str, bool]] = {
     "densenet": {"channels": False, "growth": False, "blocks": True, "stem": False, "bottleneck": False},
+    "resnet": {"channels": False, "blocks": True, "stem": False},
 }
 MOST = 4096
 
@@ -32,7 +34,7 @@ def build(architecture: Mapping[str, object], outputs: int) -> nn.Module:
         whole = all(type(p) is int and 0 < p <= MOST for p in parts) and 0 < len(parts) <= 8
         if key not in known or not whole or known[key] != isinstance(value, list | tuple):
             wanted = ", ".join(f"{k} (list)" if many else k for k, many in known.items())
-            raise WeightsError(f"the card's architecture has {key[:40]!r}: {value!r:.40}; whole numbers are wanted: {wanted}")
+            raise WeightsError(f"the card's architecture has {key[:40]!r}: {value!r:.40}; known: {wanted}")
     if sum(settings.get("blocks", ())) > 256:  # type: ignore[call-overload]
         raise WeightsError("the card's architecture has more than 256 dense layers; give a smaller network")
     with torch.device("meta"):
@@ -40,17 +42,21 @@ def build(architecture: Mapping[str, object], outputs: int) -> nn.Module:
 
 
 def _made(network: str, settings: Mapping[str, object], outputs: int) -> nn.Module:
-    makers: dict[str, Callable[..., nn.Module]] = {"densenet": DenseNet}
+    makers: dict[str, Callable[..., nn.Module]] = {"densenet": DenseNet, "resnet": ResNet}
     return makers[network](outputs, **settings)
 
 
 def wiring(module: nn.Module) -> Wiring:
     """Taps and heads of one of whyray's own networks."""
-    assert isinstance(module, DenseNet)
-    pooled = Tap("classifier", "input", "flat")
-    return Wiring({"features": Tap("last_relu"), "embedding": pooled}, {
-        "features": lambda v: module.classifier(module.pool(v).flatten(1)), "embedding": module.classifier,
-    })
+    if isinstance(module, DenseNet):
+        last, linear = "last_relu", "classifier"
+    elif isinstance(module, ResNet):
+        last, linear = f"layer{module.stages}", "fc"
+    else:
+        raise WeightsError(f"{type(module).__name__} is not one of whyray's networks; use whyray.wrap")
+    head = module.get_submodule(linear)
+    taps = {"features": Tap(last), "embedding": Tap(linear, "input", "flat")}
+    return Wiring(taps, {"features": lambda v: head(v.mean((2, 3))), "embedding": head})
 
 
 def with_unfamiliar(wired: Wiring, extras: Mapping[str, Tensor]) -> Wiring:

@@ -1,4 +1,4 @@
-"""From logits to predictions: calibration and operating points of a card. Pure functions."""
+"""From outputs to predictions: columns that are findings, calibration and operating points. Pure functions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cards import Card, Operation
+from ..errors import SettingError
+from ..findings import finding
 from ..types import Prediction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+def chosen_columns(labels: Sequence[str]) -> tuple[tuple[int, ...] | None, tuple[str, ...]]:
+    """(output columns or None for all, canonical findings) of labels, "" left out; SettingError for none or doubles."""
+    if isinstance(labels, str):
+        raise SettingError(f"findings={labels!r} is one text; give a list of findings, one an output")
+    columns = tuple(i for i, label in enumerate(labels) if label)
+    known = tuple(finding(labels[i]) for i in columns)
+    if not known or len(set(known)) != len(known):
+        raise SettingError("findings must name at least one, and none twice; give one finding an output")
+    return columns if len(columns) < len(labels) else None, known
 
 
 def predictions(logits: NDArray[np.floating[Any]], findings: Sequence[str], card: Card) -> list[list[Prediction]]:
@@ -20,12 +33,12 @@ def predictions(logits: NDArray[np.floating[Any]], findings: Sequence[str], card
     return [[prediction(f, float(v), o) for f, v, o in zip(findings, row, operations, strict=True)] for row in logits]
 
 
-def prediction(finding: str, logit: float, operation: Operation | None) -> Prediction:
+def prediction(name: str, logit: float, operation: Operation | None) -> Prediction:
     """One finding: calibrated where the card declares a reference prevalence, else the plain sigmoid."""
     if operation is None:
-        return Prediction(finding, logit, sigmoid(logit))
+        return Prediction(name, logit, sigmoid(logit))
     return Prediction(
-        finding, logit, sigmoid(operation.slope * logit + operation.intercept), threshold=operation.threshold,
+        name, logit, sigmoid(operation.slope * logit + operation.intercept), threshold=operation.threshold,
         prevalence=operation.prevalence, calibrated=operation.prevalence is not None,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ..cards import Card
-from ..errors import UnknownName, WeightsError
-from ..findings import finding
+from ..errors import WeightsError
 from ..io.weights import load_into, load_weights, save_weights, write_whole
 from ._networks import build, wiring, with_unfamiliar
+from ._predict import chosen_columns
 from ._torch import TorchClassifier
 
 FORMAT = "whyray-model/1"
@@ -29,7 +29,8 @@ class Config:
     """What the weights need to become a network again.
 
     architecture  {"network": "densenet", "growth": 16, "blocks": [4, 8, 12], "stem": 32, ...}.
-    findings      canonical findings in the order of the outputs.
+    findings      labels in the order of the outputs; "" for an output that is dropped.
+    extras        "unfamiliar.mean" ``[d]`` and "unfamiliar.whitening" ``[d, k]``, where measured.
     """
 
     architecture: Mapping[str, object]
@@ -86,13 +87,12 @@ def read_card(path: Path) -> dict[str, Any]:
             raise ValueError
         data = json.loads(path.read_text(encoding="utf-8"))
         data["fingerprint"] + data["weights"]["sha256"] + data["weights"]["file"]
-        [finding(f) for f in data["findings"]]
         shapes = data["format"] == FORMAT and all(isinstance(data[k], dict) for k in ("architecture", "card"))
         if not shapes or not data["findings"] or Path(data["weights"]["file"]).name != data["weights"]["file"]:
             raise ValueError
     except FileNotFoundError:
         raise WeightsError(f"no model card {path}; a bundle is model.json + model.safetensors") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, UnknownName):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise WeightsError(f"{path.name} is not a model card of format {FORMAT}; see docs/models.md") from None
     return dict(data)
 
@@ -133,6 +133,7 @@ def _copy(module: nn.Module, config: Config) -> nn.Module:
 
 def _classifier(module: nn.Module, config: Config, card: Card) -> TorchClassifier:
     module.eval().requires_grad_(False)
-    wired = with_unfamiliar(wiring(module), config.extras)
+    columns, known = chosen_columns(config.findings)
+    wired = replace(with_unfamiliar(wiring(module), config.extras), columns=columns)
     architecture = json.dumps(dict(config.architecture), sort_keys=True)
-    return TorchClassifier(module, tuple(config.findings), card, architecture=architecture, wiring=wired)
+    return TorchClassifier(module, known, card, architecture=architecture, wiring=wired)

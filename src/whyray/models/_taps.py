@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..errors import WeightsError
+
 Layout = Literal["map", "nhwc", "tokens", "flat"]
 POOLINGS: tuple[Callable[..., Any], ...] = (
     torch.nn.functional.adaptive_avg_pool2d, torch.nn.functional.adaptive_max_pool2d, torch.nn.functional.avg_pool2d,
@@ -109,6 +111,18 @@ def reading(module: nn.Module, taps: Mapping[str, Tap]) -> Iterator[dict[str, Te
             else:
                 stack.callback(part.register_forward_pre_hook(before(name)).remove)
         yield seen
+
+
+def output_tensor(output: object) -> Tensor:
+    """The logits in what a module returns: a tensor, the first of a tuple, or the field "logits"."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
+        return output["logits"]  # type: ignore[no-any-return]
+    found = getattr(output, "logits", output[0] if isinstance(output, tuple | list) and output else None)
+    if not isinstance(found, Tensor):
+        raise WeightsError(f"the network returns a {type(output).__name__}; logits [b, f] are wanted as a tensor")
+    return found
 
 
 def pooled_layout(function: Callable[..., Any], value: object, result: object) -> Layout | None:

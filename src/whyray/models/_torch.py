@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +17,7 @@ from ..errors import InputError, UnknownName, UnmetNeed
 from ..types import Frame, Radiograph
 from ._familiar import distance
 from ._prepare import prepare
-from ._taps import Tap, quiet, reading
+from ._taps import Tap, output_tensor, quiet, reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,6 +88,15 @@ class TorchClassifier(Classifier):
             self._hashed = key, fingerprint_of(about, state)
         return self._hashed[1]
 
+    def with_layer(self, layer: str) -> TorchClassifier:
+        """The same module, with the output of the named layer as "features"; raises UnknownName with the choices."""
+        from ._layers import probe_input, wire
+
+        preparation = self.card.preparation
+        found = wire(self._module, probe_input((preparation.channels, *preparation.size), self._first()), layer)
+        wiring = replace(self.wiring, taps=found.taps, heads=found.heads, chosen=True)
+        return TorchClassifier(self._module, self.findings, self.card, architecture=self.architecture, wiring=wiring)
+
     def prepare(self, radiograph: Radiograph) -> Frame:
         """The model input for one radiograph, as the card's preparation says."""
         return prepare(radiograph, self.card.preparation)
@@ -136,8 +145,9 @@ class TorchClassifier(Classifier):
         first = self._first()
         return x.to(device=first.device, dtype=first.dtype)
 
-    def _findings(self, output: Tensor) -> Tensor:
+    def _findings(self, returned: object) -> Tensor:
         """The columns of the output that are findings, float32."""
+        output = output_tensor(returned)
         if self.wiring.columns is not None:
             output = output[:, list(self.wiring.columns)]
         return output.float()

@@ -1,4 +1,4 @@
-"""DenseNet (Huang et al., CVPR 2017) with the state-dict names of torchvision and torchxrayvision, and no in-place operation.
+"""DenseNet (Huang et al., CVPR 2017), state-dict names of torchvision and torchxrayvision, no in-place operation.
 
 One module serves DenseNet-121 with published weights and the small bundled network. Every ReLU is a module of its
 own, used once, so that hooks and relevance rules see each step.
@@ -54,7 +54,7 @@ class Transition(nn.Sequential):
 
 
 class DenseNet(nn.Module):
-    """``[b, c, h, w]`` -> logits ``[b, f]``; ``last_relu`` is the last spatial map ``[b, d, h/s, w/s]``, after its ReLU.
+    """``[b, c, h, w]`` -> logits ``[b, f]``; ``last_relu`` is the last map ``[b, d, h/s, w/s]``, after its ReLU.
 
     blocks   layers a block; (6, 12, 24, 16) is DenseNet-121 with s = 32; n blocks give s = 2 ** (n + 1).
     dropout  share of the pooled features dropped in training.

@@ -1,0 +1,73 @@
+"""From what a user writes (``-m SPEC``) to a classifier."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contracts import Classifier
+from ..errors import SettingError, UnknownName
+from ..registry import MODELS
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_model(
+    spec: str | os.PathLike[str], *, layer: str | None = None, device: str = "cpu", weights: str | None = None,
+    card: str | None = None,
+) -> Classifier:
+    """A classifier by name (``mini``, ``xrv:...``, ``timm:...``), bundle folder, or ``package.module:factory``.
+
+    layer    module whose output is the tap "features".
+    weights, card  state dict and JSON card, where the model takes them (``timm:``, ``package.module:factory``).
+    """
+    text = os.fspath(spec)
+    place = _device(device)
+    loaded = _load(text, {k: v for k, v in (("weights", weights), ("card", card)) if v is not None})
+    if layer is None and place.type == "cpu":
+        return loaded
+    return _adapted(loaded, layer, place)
+
+
+def _load(text: str, options: dict[str, str]) -> Classifier:
+    name, _, argument = text.partition(":")
+    if name in MODELS.names():
+        load = MODELS.module(name).load
+    elif Path(text).is_dir() or (text.endswith(".json") and Path(text).is_file()):
+        from ._store import load_bundle
+
+        load, argument = load_bundle, text
+    elif argument and all(part.isidentifier() for part in name.split(".")):
+        load, argument = MODELS.module("wrapped").load, text
+    else:
+        raise UnknownName("model", text, (*MODELS.names(), "package.module:factory", "a folder with model.json"))
+    taken = inspect.signature(load).parameters
+    for key in options:
+        if key not in taken:
+            raise SettingError(f"{text} takes no --{key}; it brings its own")
+    made: Classifier = load(argument, **options)
+    return made
+
+
+def _adapted(loaded: Classifier, layer: str | None, place: torch.device) -> Classifier:
+    """The classifier on another device, or with another layer as "features"."""
+    from ._torch import TorchClassifier
+
+    if not isinstance(loaded, TorchClassifier):
+        raise SettingError(f"{loaded.name} has no torch module: leave out --layer, and use --device cpu")
+    loaded.module.to(place)
+    return loaded.with_layer(layer) if layer is not None else loaded
+
+
+def _device(device: str) -> torch.device:
+    import torch
+
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise SettingError(f"device {device!r:.40} is not there; give cpu, cuda or mps") from None
+    return place

@@ -1,0 +1,152 @@
+"""Any ``nn.Module``: the one in memory (``wrap``), or what ``package.module:factory`` returns on the command line."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..cards import Card, Preparation
+from ..contracts import Classifier
+from ..errors import SettingError, UnknownName, WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ._torch import TorchClassifier
+
+
+def wrap(
+    module: nn.Module, *, findings: Sequence[str], size: int | tuple[int, int] = 224,
+    mean: float | Sequence[float] = 0.0, std: float | Sequence[float] = 1.0, layer: str | None = None,
+    channels: int | None = None, low: float = 0.0, high: float = 1.0, fit: Literal["crop", "pad", "squash"] = "crop",
+    name: str | None = None,
+) -> TorchClassifier:
+    """A classifier around a module that gives one logit a finding; the module stays as it is.
+
+    findings  any known label, one an output, in order; "" for an output to be dropped.
+    size      input side, or (h, w); ``channels`` is read off the first layer where not given.
+    low, high what black and white become; then ``mean`` and ``std`` (one number, or one a channel) are applied.
+    layer     module whose output is "features"; without it the last spatial map is found and shown in ``taps``.
+
+    Raises SettingError, UnknownName or WeightsError where these do not fit the module.
+    """
+    preparation = Preparation(
+        size=(size, size) if isinstance(size, int) else (size[0], size[1]), channels=channels or first_channels(module),
+        fit=fit, low=low, high=high, mean=_numbers(mean), std=_numbers(std),
+    )
+    return classifier(module, findings, Card(name=name or type(module).__name__, preparation=preparation), layer)
+
+
+def classifier(module: nn.Module, labels: Sequence[str], card: Card, layer: str | None = None) -> TorchClassifier:
+    """Check the module with a probe, find its layers, and put it behind the contract."""
+    from dataclasses import replace
+
+    import torch
+
+    from ._layers import probe_input, wire
+    from ._predict import chosen_columns
+    from ._taps import output_tensor, quiet
+    from ._torch import TorchClassifier
+
+    check_preparation(card.preparation)
+    columns, known = chosen_columns(labels)
+    first = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
+    x = probe_input((card.preparation.channels, *card.preparation.size), first)
+    try:
+        with quiet(module), torch.no_grad():
+            outputs = output_tensor(module(x))
+    except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as error:
+        why = f"{card.name} does not take an input of {tuple(x.shape[1:])}: {str(error)[:120]}"
+        raise SettingError(f"{why}; give size= and channels=") from None
+    if outputs.ndim != 2 or outputs.shape[1] != len(labels):
+        came = f"{card.name} gives {tuple(outputs.shape[1:])} outputs and {len(labels)} findings were named"
+        raise SettingError(f"{came}; name one a logit, and \"\" for an output to be dropped")
+    wiring = replace(wire(module, x, layer), columns=columns)
+    return TorchClassifier(module, known, card, wiring=wiring)
+
+
+def check_preparation(preparation: Preparation) -> None:
+    """Raises SettingError for a preparation that cannot be carried out."""
+    p = preparation
+    if not (1 <= p.channels <= 4 and all(16 <= side <= 4096 for side in p.size) and len(p.size) == 2):
+        raise SettingError(f"size={p.size}, channels={p.channels}: give sides of 16 to 4096 and 1 to 4 channels")
+    if p.low == p.high or not all(len(v) in (1, p.channels) for v in (p.mean, p.std)) or min(p.std) <= 0:
+        raise SettingError("low and high must differ, std be above 0, mean and std have one number or one a channel")
+
+
+def first_channels(module: nn.Module) -> int:
+    """Input channels of the first convolution; 1 where there is none."""
+    from torch import nn
+
+    return next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 1)
+
+
+def load(argument: str, *, weights: str | None = None, card: str | None = None) -> Classifier:
+    """``package.module:factory``, called without arguments; it returns an ``nn.Module`` or a finished Classifier.
+
+    weights  a state dict for the module, through the one loader.
+    card     JSON file with "findings", and the fields of a model card; without it the factory must return a Classifier.
+    """
+    from torch import nn
+
+
+    made = _called(argument)
+    module = made.module if isinstance(made, Classifier) and "module" in made.capabilities else made
+    if weights is not None:
+        if not isinstance(module, nn.Module):
+            raise SettingError(f"{argument} has no torch module to fill; leave out --weights")
+        fill(module, weights)
+    if isinstance(made, Classifier):
+        return made
+    if not isinstance(made, nn.Module):
+        raise SettingError(f"{argument} returns a {type(made).__name__}; an nn.Module or a whyray Classifier is wanted")
+    findings, facts = card_file(card, argument)
+    return classifier(made.eval().requires_grad_(False), findings, facts)
+
+
+def fill(module: nn.Module, weights: str | os.PathLike[str]) -> None:
+    """Load a state dict file into a module, strictly."""
+    from ..io.weights import load_into, load_weights
+
+    load_into(module, load_weights(weights), Path(weights).name)
+
+
+def card_file(path: str | os.PathLike[str] | None, name: str) -> tuple[list[str], Card]:
+    """Findings and card of a JSON file ``{"findings": [...], "preparation": {...}, ...}``. Raises WeightsError."""
+    if path is None:
+        raise SettingError(f"{name} needs to be told its findings: give --card FILE.json with {{\"findings\": [...]}}")
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+        labels = data.pop("findings")
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise ValueError
+    except OSError:
+        raise WeightsError(f"the card {Path(path).name} cannot be read; give a JSON file") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise WeightsError(f"{Path(path).name} is no card; JSON with a list \"findings\" is wanted") from None
+    return labels, Card.from_dict({"name": name, **data})
+
+
+def _called(argument: str) -> object:
+    """What the factory returns; the working folder counts as a place to import from."""
+    place, _, factory = argument.partition(":")
+    if not factory or not all(part.isidentifier() for part in (*place.split("."), factory)):
+        raise UnknownName("model", argument, ("package.module:factory",))
+    sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(importlib.import_module(place), factory)
+    except (ImportError, AttributeError) as error:
+        raise SettingError(f"{argument} cannot be imported ({type(error).__name__}: {str(error)[:100]}); "
+                           "run where `python -c 'import " + place + "'` works") from None
+    finally:
+        sys.path.remove(os.getcwd())
+    return function()
+
+
+def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
+    return (float(value),) if isinstance(value, int | float) else tuple(float(v) for v in value)
