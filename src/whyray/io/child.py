@@ -39,7 +39,7 @@ class DecodeFailed(Exception):
 def decode(codec: str, body: bytes, **options: str | int | None) -> NDArray[Any]:
     """Samples ``[h, w]`` or ``[h, w, samples]`` of one codestream, decoded in the child process.
 
-    codec  "jpeg" (8, 12, 16 bits, lossless), "jpegls", "jpeg2k", "htj2k", "rle", "tiff" or "png".
+    codec  "jpeg" (8, 12, 16 bits, lossless), "jpegls", "jpeg2k" (HTJ2K too), "rle", "tiff" or "png".
     Raises DecodeFailed, and nothing else, whatever the codec does.
     """
     now = limits()

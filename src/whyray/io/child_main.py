@@ -13,6 +13,7 @@ import select
 import signal
 import struct
 import sys
+from itertools import pairwise
 from typing import Any
 
 IDLE_SECONDS = 120
@@ -51,7 +52,7 @@ def served(head: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes | m
         return {"reason": getattr(error, "reason", "damaged")}, b""
     finally:
         signal.alarm(0)
-    return {"shape": pixels.shape, "dtype": pixels.dtype.str}, memoryview(pixels).cast("B")
+    return {"shape": pixels.shape, "dtype": pixels.dtype.str}, pixels.data.cast("B")
 
 
 class Refused(Exception):
@@ -78,7 +79,7 @@ def decoded(head: dict[str, Any], body: bytes) -> Any:
         return jpeg(body, head.get("colour"))
     if codec == "rle":
         return rle(body, head["rows"], head["columns"], head["samples"], head["bytes"])
-    if codec in ("jpegls", "jpeg2k", "htj2k", "tiff", "png"):
+    if codec in ("jpegls", "jpeg2k", "tiff", "png"):
         import imagecodecs
 
         return getattr(imagecodecs, f"{codec}_decode")(body)
@@ -94,7 +95,7 @@ def jpeg(body: bytes, colour: str | None) -> Any:
     import imagecodecs
     import numpy as np
 
-    options = {"colorspace": colour, "outcolorspace": colour} if colour else {}
+    options: dict[str, Any] = {"colorspace": colour, "outcolorspace": colour} if colour else {}
     runs = coded_runs(body)
     sof = frame_kind(body)
     pixels = imagecodecs.jpeg8_decode(body, **options)
@@ -132,7 +133,8 @@ def frame_kind(body: bytes) -> int:
 
 def coded_runs(body: bytes) -> list[tuple[int, int]]:
     """(start, end) of each stretch of entropy-coded bytes: between SOS or RSTn and the next marker."""
-    runs, at = [], 2
+    runs: list[tuple[int, int]] = []
+    at = 2
     while at + 4 <= len(body):
         if body[at] != 0xFF:
             raise Refused("damaged")
@@ -157,11 +159,14 @@ def scan_runs(body: bytes, at: int, runs: list[tuple[int, int]]) -> int:
         at = body.find(b"\xff", at)
         if at < 0 or at + 1 >= len(body):
             raise Refused("incomplete")
-        kind = body[at + 1]
-        if kind == 0 or kind == 0xFF:
-            at += 2 if kind == 0 else 1
+        end = at
+        while body[at + 1 : at + 2] == b"\xff":  # fill bytes belong to the marker
+            at += 1
+        kind = body[at + 1] if at + 1 < len(body) else 0xD9
+        if kind == 0:
+            at += 2
             continue
-        runs.append((start, at))
+        runs.append((start, end))
         if not 0xD0 <= kind <= 0xD7:
             return at
         at += 2
@@ -188,7 +193,7 @@ def rle(body: bytes, rows: int, columns: int, samples: int, width: int) -> Any:
     if count != samples * width:
         raise Refused("damaged")
     bounds = [*offsets[:count], len(body)]
-    if bounds[0] < 64 or any(a >= b for a, b in zip(bounds, bounds[1:])):
+    if bounds[0] < 64 or any(a >= b for a, b in pairwise(bounds)):
         raise Refused("damaged")
     size = rows * columns
     planes = np.empty((samples, width, size), np.uint8)

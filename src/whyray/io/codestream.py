@@ -14,7 +14,7 @@ JPEG_LS_SOF = 0xF7
 
 @dataclass(frozen=True)
 class Codestream:
-    """``kind`` "jpeg", "jpegls", "jpeg2k" or "htj2k"; ``bits`` of a sample; ``sof`` the JPEG process byte."""
+    """``kind`` "jpeg", "jpegls" or "jpeg2k" (HTJ2K too); ``bits`` of a sample; ``sof`` the JPEG process byte."""
 
     kind: str
     rows: int
@@ -42,24 +42,23 @@ def codestream(data: bytes) -> Codestream:
 
 
 def checked(stream: Codestream, data: bytes) -> Codestream:
-    """The same, if it is plausible: scans, and a byte for every 1000 pixels. Raises Malformed."""
+    """The same, if it is plausible: number of scans, and for JPEG a byte for every 1000 pixels. Raises Malformed."""
     if stream.scans > limits().scans:
         raise Malformed(f"its picture has more than {limits().scans} scans")
-    if len(data) * 1000 < stream.rows * stream.columns:
+    if stream.kind == "jpeg" and len(data) * 1000 < stream.rows * stream.columns:
         raise Malformed("its compressed picture is far too short for its size")
     return stream
 
 
 def _jpeg2k(data: bytes, at: int) -> Codestream:
     try:
-        capability, x1, y1, x0, y0 = struct.unpack_from(">HIIII", data, at + 6)
+        x1, y1, x0, y0 = struct.unpack_from(">IIII", data, at + 8)
         (components,) = struct.unpack_from(">H", data, at + 40)
         depth = data[at + 42]
     except (struct.error, IndexError):
         raise Malformed("its compressed picture ends in its header") from None
     _tile_parts(data, at + 2)
-    high = bool(capability & 0x4000)
-    return Codestream("htj2k" if high else "jpeg2k", y1 - y0, x1 - x0, (depth & 0x7F) + 1, components, depth > 0x7F)
+    return Codestream("jpeg2k", y1 - y0, x1 - x0, (depth & 0x7F) + 1, components, depth > 0x7F)
 
 
 def _tile_parts(data: bytes, at: int) -> None:
@@ -79,8 +78,8 @@ def _tile_parts(data: bytes, at: int) -> None:
 
 def _jpeg(data: bytes) -> Codestream:
     """Walk the markers to the end of the picture; every segment must lie inside the file."""
-    at, frame, scans, adobe, exif = 2, b"", 0, None, b""
-    sof = 0
+    at, sof, frame, scans, exif = 2, 0, b"", 0, b""
+    adobe: int | None = None
     while True:
         at, kind, segment = _segment(data, at)
         if kind == 0xD9:

@@ -34,6 +34,8 @@ def read_dicom(data: bytes, voi: Voi = "file", salt: str | None = None) -> Pictu
     head = header(walked)
     check_size(head.rows, head.columns)
     check_header(walked, head)
+    if head.frames > 1:
+        raise Malformed(f"it holds {head.frames} frames", "give one radiograph a file")
     stored = stored_pixels(walked, head)
     notes = [*head.notes, *about.warnings]
     if data[:128].startswith(PROGRAMS):
@@ -60,7 +62,7 @@ def read_dicom(data: bytes, voi: Voi = "file", salt: str | None = None) -> Pictu
 
 
 def decoded(data: bytes) -> tuple[Walked, Header, NDArray[Any]]:
-    """Stored values of any single-frame file, of whatever modality: what the policy would refuse can be looked at."""
+    """Stored values of the first frame, of whatever modality: what the policy refuses can still be looked at."""
     walked = walk(data)
     head = header(walked)
     check_header(walked, head)

@@ -36,19 +36,17 @@ def check_size(rows: int, columns: int) -> None:
     if min(sides) < now.side_least:
         raise Malformed(f"its picture is {columns} x {rows} pixels, too small for a radiograph")
     if rows * columns > now.pixels or max(sides) > now.side_most:
-        raise Malformed(f"its picture is {columns} x {rows} pixels, more than the {now.pixels // 1_000_000} million allowed")
+        raise Malformed(f"its picture is {columns} x {rows} pixels, more than {now.pixels / 1e6:g} million")
     if max(sides) > now.aspect * min(sides):
         raise Malformed(f"its picture is {columns} x {rows} pixels, too narrow for a radiograph")
 
 
 def check_header(walked: Walked, head: Header) -> None:
-    """Raises Malformed for a picture that cannot be read as one frame of grey or RGB values."""
+    """Raises Malformed for a picture that cannot be read as grey or RGB values."""
     if any(tag in walked.elements for tag in FLOATS):
         raise Malformed("it holds floating-point pixel data, which no radiograph does")
-    if head.frames > 1:
-        raise Malformed(f"it holds {head.frames} frames")
     if head.photometric == "PALETTE COLOR":
-        raise Malformed("its picture is in palette colours")
+        raise Malformed("its picture is in palette colours", "export it in grey")
     if head.samples != COMPONENTS[head.photometric]:
         raise Malformed("its samples per pixel and photometric interpretation disagree")
     if head.allocated not in (8, 16, 32) or (head.samples == 3 and head.allocated != 8):
@@ -58,14 +56,14 @@ def check_header(walked: Walked, head: Header) -> None:
 
 
 def stored_pixels(walked: Walked, head: Header) -> NDArray[Any]:
-    """Stored values: ``[rows, columns]`` integers, or ``[rows, columns, 3]`` uint8 RGB.
+    """Stored values of the first frame: ``[rows, columns]`` integers, or ``[rows, columns, 3]`` uint8 RGB.
 
     Raises Malformed for a file that is refused, DecodeFailed for a codestream that is.
     """
     if PIXEL_DATA not in walked.elements:
         raise Malformed("it holds no pixel data")
     if walked.syntax not in NAMES:
-        raise Malformed("its transfer syntax is not supported")
+        raise Malformed("its transfer syntax is not supported", "export it uncompressed or as JPEG lossless")
     compressed = walked.syntax not in NATIVE
     if compressed != (walked.fragments is not None):
         raise Malformed("its transfer syntax and its pixel data disagree")
@@ -80,14 +78,15 @@ def significant(pixels: NDArray[Any], head: Header, overlays: bool) -> NDArray[A
     stored, shift = head.bits, head.high_bit + 1 - head.bits
     if stored == head.allocated and pixels.dtype.itemsize * 8 == stored:
         return pixels.view(f"i{stored // 8}") if head.signed and pixels.dtype.kind == "u" else pixels
-    wide = pixels.astype(np.int64 if head.allocated == 32 else np.int32)
+    wide: NDArray[Any] = pixels.astype(np.int64 if head.allocated == 32 else np.int32)
     value = (wide >> shift) & ((1 << stored) - 1)
     if head.signed:
         value -= (value & (1 << (stored - 1))) << 1
     if shift == 0 and not overlays and not _same(value, wide, head):
         raise Malformed("pixel values need more bits than its header says")
     kind = np.int32 if head.allocated == 32 else np.int16 if head.signed else np.uint16
-    return value.astype(kind)
+    out: NDArray[Any] = value.astype(kind)
+    return out
 
 
 def _same(value: NDArray[Any], wide: NDArray[Any], head: Header) -> bool:
@@ -106,7 +105,7 @@ def _native(walked: Walked, head: Header) -> NDArray[Any]:
     wanted = head.rows * head.columns * head.samples * head.allocated // 8
     if element.length < wanted:
         raise Malformed("it holds fewer pixels than rows x columns")
-    if element.length > wanted + 64:
+    if element.length > wanted * max(1, head.frames) + 64:
         raise Malformed("it holds more pixels than rows x columns")
     raw = memoryview(walked.data)[element.start : element.start + element.length]
     if walked.big and element.vr == "OW" and head.allocated == 8:  # bytes travel in swapped pairs
@@ -124,9 +123,10 @@ def _native(walked: Walked, head: Header) -> NDArray[Any]:
 
 def _decoded(walked: Walked, head: Header) -> NDArray[Any]:
     assert walked.fragments is not None
-    body = b"".join(walked.data[start : start + length] for start, length in walked.fragments)
+    body = b"".join(_first_frame(walked, head))
     if walked.syntax == RLE:
-        return decode("rle", body, rows=head.rows, columns=head.columns, samples=head.samples, bytes=head.allocated // 8)
+        sizes = {"rows": head.rows, "columns": head.columns, "samples": head.samples, "bytes": head.allocated // 8}
+        return decode("rle", body, **sizes)
     stream = checked(codestream(body), body)
     if (stream.rows, stream.columns, stream.components) != (head.rows, head.columns, head.samples):
         raise Malformed("its header and its compressed picture disagree about the size")
@@ -138,6 +138,17 @@ def _decoded(walked: Walked, head: Header) -> NDArray[Any]:
     if head.samples == 3 and stream.kind == "jpeg" and _colour(stream, head) == "YCBCR":
         return _from_ybr(pixels)
     return pixels
+
+
+def _first_frame(walked: Walked, head: Header) -> list[bytes]:
+    """Its fragments: all of them, or in a file of several frames those up to the next codestream's first bytes."""
+    parts: list[bytes] = []
+    for start, length in walked.fragments or ():
+        part = walked.data[start : start + length]
+        if parts and head.frames > 1 and (walked.syntax == RLE or part[:2] == parts[0][:2]):
+            break
+        parts.append(part)
+    return parts
 
 
 def _colour(stream: Codestream, head: Header) -> str | None:
@@ -156,9 +167,10 @@ def _from_ybr(ybr: NDArray[Any]) -> NDArray[np.uint8]:
     y, blue, red = (ybr[..., i].astype(np.float32) for i in range(3))
     blue, red = blue - 128, red - 128
     rgb = np.stack([y + 1.402 * red, y - 0.344136 * blue - 0.714136 * red, y + 1.772 * blue], axis=-1)
-    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+    out: NDArray[np.uint8] = np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+    return out
 
 
 def _overlay_bits(walked: Walked) -> bool:
     """Whether a retired overlay lives in the unused high bits of the pixels."""
-    return any(tag >> 16 & 0xFF00 == 0x6000 and tag & 0xFFFF == 0x0102 and any(walked.shorts(tag)) for tag in walked.elements)
+    return any(t >> 16 & 0xFF00 == 0x6000 and t & 0xFFFF == 0x0102 and any(walked.shorts(t)) for t in walked.elements)

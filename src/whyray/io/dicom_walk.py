@@ -78,8 +78,7 @@ def walk(data: bytes) -> Walked:
     """Walk one file. Raises Malformed."""
     meta = _Walk(data)
     at, elements = meta.file_meta()
-    syntax = data[elements[TRANSFER_SYNTAX].start :][: elements[TRANSFER_SYNTAX].length] if TRANSFER_SYNTAX in elements else b""
-    name = syntax.decode("ascii", "replace").strip(" \0")
+    name = Walked(data, "", False, elements).text(TRANSFER_SYNTAX)
     if not name:
         raise Malformed("its header names no transfer syntax")
     if name == DEFLATED:
@@ -181,7 +180,7 @@ class _Walk:
         """The items of a sequence that ends at ``end`` (``closed``) or at its delimiter."""
         if depth > limits().nesting:
             raise Malformed(f"its sequences are nested more than {limits().nesting} deep")
-        found = []
+        found: list[dict[int, Element]] = []
         while at < end:
             tag, _vr, length, start = self.head(at, end, implicit)
             if tag == SEQUENCE_END and not closed:

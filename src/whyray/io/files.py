@@ -48,7 +48,7 @@ def label(path: str | os.PathLike[str]) -> str:
 def _regular_size(handle: int, path: str | os.PathLike[str]) -> int:
     facts = os.fstat(handle)
     if stat.S_ISDIR(facts.st_mode):
-        raise InputError(path, "this is a folder", "name the pictures in it, or give it to a command that takes folders")
+        raise InputError(path, "this is a folder", "name the pictures in it")
     if not stat.S_ISREG(facts.st_mode):
         raise InputError(path, "this is no regular file (a pipe, a socket or a device)", "give a picture file")
     if facts.st_size == 0:

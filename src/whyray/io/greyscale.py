@@ -44,7 +44,8 @@ def rescaled(values: Floats, slope: float, intercept: float) -> Floats:
 def looked_up(values: Floats, lut: Lut) -> Floats:
     """Table look-up; inputs beyond either end take the end's entry (PS3.3 C.11.1.1)."""
     index = np.clip(np.floor(values) - lut.first, 0, lut.entries.size - 1)
-    return lut.entries[index.astype(np.intp)].astype(np.float64)
+    out: Floats = lut.entries[index.astype(np.intp)].astype(np.float64)
+    return out
 
 
 def windowed(values: Floats, window: Window) -> Floats:

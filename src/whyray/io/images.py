@@ -34,7 +34,7 @@ def read_jpeg(data: bytes) -> Picture:
         raise Malformed("its JPEG picture came out in another size")
     orientation = orientation_of(stream.exif)
     values = oriented(values, orientation)
-    facts = {"format": "JPEG", "channels": stream.components, "orientation": orientation, "progressive": stream.scans > 1}
+    facts = {"format": "JPEG", "channels": stream.components, "orientation": orientation, "scans": stream.scans}
     return _picture(values, stream.bits, facts, [])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import InputError
 from .dicom_walk import is_dicom
 
-PICTURES = frozenset([".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".dcm", ".dicom", ".dic", ".ima", ".nii", ".nii.gz"])
+PICTURES = {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".dcm", ".dicom", ".dic", ".ima", ".nii", ".nii.gz"}
 LISTS = (".txt", ".lst", ".csv")
 COLUMNS = ("image", "file", "path")
 MOST_LIST_BYTES = 64 << 20
@@ -37,7 +37,8 @@ def _expanded(name: str) -> Iterable[Path]:
     if path.suffix.lower() in LISTS and path.is_file():
         return _some(_listed(path), name, "the list names no picture")
     if not path.exists() and glob.has_magic(name):
-        return _some((Path(p) for p in sorted(glob.glob(name, recursive=True)) if os.path.isfile(p)), name, "no file matches")
+        matches = sorted(glob.glob(name, recursive=True))
+        return _some((Path(p) for p in matches if os.path.isfile(p)), name, "no file matches")
     return [path]
 
 

@@ -22,7 +22,8 @@ SUFFIXES = {"DICOM": (".dcm", ".dicom", ".dic", ".ima", ""), "PNG": (".png",), "
             "TIFF": (".tif", ".tiff"), "NIfTI": (".nii", ".gz")}
 OTHERS = (
     (b"PK\x03\x04", "a ZIP archive"), (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF document"), (b"GIF8", "a GIF"),
-    (b"BM", "a BMP"), (b"RIFF", "a WebP or other RIFF file"), (b"<", "a web page or XML"), (b"\xff\x4f\xff\x51", "a bare JPEG 2000"),
+    (b"BM", "a BMP"), (b"RIFF", "a WebP or other RIFF file"), (b"<", "a web page or XML"),
+    (b"\xff\x4f\xff\x51", "a bare JPEG 2000"),
     (b"\x00\x00\x00\x0cjP", "a JPEG 2000 file"), (b"\x80\x04", "a Python pickle"), (b"\x93NUMPY", "a NumPy array"),
     (b"II+\0", "a BigTIFF"), (b"MM\0+", "a BigTIFF"),
 )
@@ -44,7 +45,8 @@ def load_image(path: str | os.PathLike[str], *, voi: Voi = "file", salt: str | N
     """
     _check_voi(voi)
     try:
-        data = files.stdin_bytes("standard input", sys.stdin.fileno()) if os.fspath(path) == "-" else files.read_file(path)
+        piped = os.fspath(path) == "-"
+        data = files.stdin_bytes("standard input", sys.stdin.fileno()) if piped else files.read_file(path)
         return decode_image(data, path, voi=voi, salt=salt)
     except MemoryError:
         raise InputError(path, "there is not enough memory to read it", "close other programs") from None

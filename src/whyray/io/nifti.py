@@ -31,9 +31,9 @@ def read_nifti(data: bytes) -> Picture:
     check_size(sides[1], sides[0])
     try:
         image = nibabel.Nifti1Image.from_stream(io.BytesIO(plain))
-        codes = nibabel.aff2axcodes(image.affine)
+        codes = nibabel.aff2axcodes(image.affine)  # type: ignore[no-untyped-call]
         stored = np.asarray(image.dataobj)
-        zooms = [float(z) for z in image.header.get_zooms()]
+        zooms = [float(z) for z in image.header.get_zooms()]  # type: ignore[no-untyped-call]
     except Exception:  # nibabel raises many kinds; none of its words may be shown
         raise Malformed("its NIfTI structure is damaged or ends in the middle") from None
     if stored.dtype.kind not in "iuf" or not np.isfinite(stored).all():

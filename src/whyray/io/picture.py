@@ -1,4 +1,4 @@
-"""What a reader hands to ``load.py``, and the steps that all formats share: colour to grey, orientation, 16-bit range."""
+"""What a reader hands to ``load.py``, and the steps that formats share: colour to grey, orientation, 16-bit range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PNG, walked chunk by chunk: every checksum, every length and every scan line is checked before anything is decoded."""
+"""PNG, walked chunk by chunk: every checksum, length and scan line is checked before anything is decoded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from .child import decode
 from .dicom_pixels import check_size
 from .limits import limits
-from .picture import Picture, grey_of_integers, grey_of_rgb, opaque, oriented
+from .picture import Fact, Picture, grey_of_integers, grey_of_rgb, opaque, oriented
 from .refusal import Malformed
 from .tiff_tags import orientation_of
 
@@ -50,7 +50,9 @@ def read_png(data: bytes) -> Picture:
         values, note = opaque(values)
         notes += [note] if note else []
     bits = 16 if png.depth == 16 else 8 if png.colour == 3 else png.depth
-    facts = {"format": "PNG", "channels": CHANNELS[png.colour], "palette": png.colour == 3, "orientation": png.orientation}
+    facts: dict[str, Fact] = {
+        "format": "PNG", "channels": CHANNELS[png.colour], "palette": png.colour == 3, "orientation": png.orientation,
+    }
     if values.ndim == 3 and values.shape[2] == 3:
         pixels, note = grey_of_rgb(values)
         notes += [note] if note else []
@@ -71,7 +73,8 @@ def walk_png(data: bytes) -> Png:
     check_size(height, width)
     if colour == 3 and b"PLTE" not in names:
         raise Malformed("its palette is missing")
-    _check_lines(b"".join(c for n, c in chunks if n == b"IDAT"), width, height, depth * CHANNELS[colour], bool(interlace))
+    packed = b"".join(c for n, c in chunks if n == b"IDAT")
+    _check_lines(packed, width, height, depth * CHANNELS[colour], bool(interlace))
     exif = next((c for n, c in chunks if n == b"eXIf"), b"")
     bare = SIGNATURE + b"".join(_chunk(n, c) for n, c in chunks if n in KEPT)
     return Png(
@@ -80,7 +83,8 @@ def walk_png(data: bytes) -> Png:
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    at, found, texts, closed = 8, [], 0, False
+    found: list[tuple[bytes, bytes]] = []
+    at, texts, closed = 8, 0, False
     while not closed:
         if at + 12 > len(data):
             raise Malformed("its PNG picture ends in the middle")
@@ -97,8 +101,6 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
             texts += 1
             if texts > limits().text_chunks or length > limits().text_bytes:
                 raise Malformed("it has more text in it than a picture needs")
-        if name == b"IDAT" and found and found[-1][0] != b"IDAT" and any(n == b"IDAT" for n, _ in found[-1:]):
-            raise Malformed("its PNG picture is damaged")
         found.append((name, content))
         if len(found) > limits().elements:
             raise Malformed("it has too many parts")

@@ -10,7 +10,8 @@ from .refusal import Malformed
 
 RADIOGRAPHS = {"CR": "computed radiography", "DX": "digital radiography", "RG": "radiography"}
 OTHERS = {
-    "CT": "a CT", "MR": "an MR", "US": "an ultrasound", "NM": "a nuclear medicine", "PT": "a PET", "MG": "a mammography",
+    "CT": "a CT", "MR": "an MR", "US": "an ultrasound", "NM": "a nuclear medicine", "PT": "a PET",
+    "MG": "a mammography",
     "XA": "an angiography", "RF": "a fluoroscopy", "SEG": "a segmentation", "SR": "a structured report",
     "RTDOSE": "a radiotherapy dose", "RTPLAN": "a radiotherapy plan", "RTSTRUCT": "a radiotherapy structure",
     "RTIMAGE": "a radiotherapy", "ECG": "an electrocardiogram", "PR": "a presentation state", "KO": "a key object",
@@ -28,6 +29,7 @@ ELSEWHERE = {
 LATERAL = {"LL", "RL", "LATERAL", "LAT", "LLD", "RLD", "LLO", "RLO"}
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 DIRECTORY = "1.2.840.10008.1.3.10"
+GIVE = "give a chest radiograph (CR or DX)"
 PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 _WHAT = {0x00080060: "kind of picture", 0x00180015: "body part", 0x00185101: "view"}
 
@@ -49,11 +51,12 @@ def subject(walked: Walked, monochrome: bool) -> Subject:
     capture = walked.text(0x00080016).startswith(SECONDARY_CAPTURE)
     _refuse_others(walked, modality, part, capture, monochrome)
     if part in ELSEWHERE:
-        raise Malformed("its header says it shows another part of the body than the chest")
+        raise Malformed("its header says it shows another part of the body than the chest", GIVE)
     view, lateral = _view(walked.text(0x00185101).upper())
     missing = [name for tag, name in _WHAT.items() if not walked.text(tag)]
+    captured = capture and modality not in RADIOGRAPHS
     warnings = [
-        "The picture is a screen or film capture, not an original radiograph." if capture and modality not in RADIOGRAPHS else "",
+        "The picture is a screen or film capture, not an original radiograph." if captured else "",
         f"The header does not name: {', '.join(missing)}." if missing else "",
         "The body part in the header is not one that is known." if part and part not in CHEST else "",
         "The view in the header is lateral; explanations are made for frontal views." if lateral else "",
@@ -69,13 +72,13 @@ def subject(walked: Walked, monochrome: bool) -> Subject:
 
 def _refuse_others(walked: Walked, modality: str, part: str, capture: bool, monochrome: bool) -> None:
     if walked.text(0x00020002) == DIRECTORY:
-        raise Malformed("it is a directory of other files (DICOMDIR)")
+        raise Malformed("it is a directory of other files (DICOMDIR)", GIVE)
     if modality in RADIOGRAPHS or (modality == "OT" and capture and part in CHEST):
         return
     if modality in OTHERS:
-        raise Malformed(f"it holds {OTHERS[modality]} object, not a radiograph")
+        raise Malformed(f"it holds {OTHERS[modality]} object, not a radiograph", GIVE)
     if modality or not monochrome:
-        raise Malformed("its header does not say that it is a radiograph")
+        raise Malformed("its header does not say that it is a radiograph", GIVE)
 
 
 def _view(code: str) -> tuple[View | None, bool]:

@@ -1,4 +1,4 @@
-"""The one exception inside io: a reason and a remedy, both made of our own words. ``load.py`` turns it into InputError."""
+"""The one exception inside io: a reason and a remedy in our own words; ``load.py`` makes it an InputError."""
 
 from __future__ import annotations
 
