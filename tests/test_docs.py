@@ -67,3 +67,22 @@ def test_readme_names_every_entry_of_the_registries() -> None:
 
 def test_the_changelog_speaks_of_this_version() -> None:
     assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import generate
+
+    for name, text in generate.pages().items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, (
+            f"run `make docs`: docs/{name} is out of date"
+        )
+
+
+def test_every_explainer_has_its_section_with_its_paper() -> None:
+    from whyray.registry import explainer_class
+
+    text = (ROOT / "docs" / "explainers.md").read_text()
+    for name in EXPLAINERS.names():
+        assert f"## {name}" in text, f"docs/explainers.md has no section on {name}"
+        assert explainer_class(name).paper in text

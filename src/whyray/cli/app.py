@@ -55,7 +55,7 @@ def explain(
             "-x",
             "--explainer",
             metavar="NAME[:KEY=VALUE,...]",
-            help="Explainer; again for more. Default: gradcam, and what else fits the budget.",
+            help="Explainer; again for more. Default: gradcam.",
             show_default=False,
         ),
     ] = None,
