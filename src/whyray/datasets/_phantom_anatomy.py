@@ -15,7 +15,10 @@ TOP = 5.2  # |x| of a lung apex, cm
 
 @dataclass(frozen=True, eq=False)
 class Chest:
-    """Maps in cm: ``tissue`` (water equivalent, without bone), ``lung`` (aerated), ``vessels`` and ``markings`` (parts of tissue)."""
+    """Maps in cm: ``tissue`` (water equivalent, without bone), ``lung`` (aerated), ``heart``, ``vessels``.
+
+    ``markings`` is vessels and fine interstitium: what is missing where there is no lung. Both are part of tissue.
+    """
 
     body: Body
     pose: Pose
@@ -33,11 +36,12 @@ def build_chest(n: int, body: Body, pose: Pose, grid: Grid) -> Chest:
     heart = heart_map(x, y, body, pose, body.ctr)
     lung = np.maximum(cavity(x, y, body) - heart - dome_map(x, y, body) - middle_map(x, y, body, pose), 0)
     vessels = vessel_map(n, body, grid) * step(lung - np.float32(1.0), 3.0)
-    trunk = trunk_map(x, y, body, pose)
+    trunk = trunk_map(x, y, body)
     tissue = trunk - AIR * np.minimum(lung, trunk) + vessels
     texture = _texture(tissue, n, grid, lung)
     _add_soft_parts(tissue, grid, body, pose)
-    return Chest(body, pose, grid, np.maximum(tissue, 0), np.asarray(lung, np.float32), vessels, vessels + texture, heart)
+    lung = np.asarray(lung, np.float32)
+    return Chest(body, pose, grid, np.maximum(tissue, 0), lung, vessels, vessels + texture, heart)
 
 
 def lung_map(x: Map, y: Map, body: Body, pose: Pose) -> Map:
@@ -95,7 +99,8 @@ def dome_map(x: Map, y: Map, body: Body) -> Map:
         v = np.minimum(y - np.float32(top + high), 0) / np.float32(high)
         out = np.maximum(out, np.float32(0.84 * (body.depth - 4)) * root(1 - u * u - v * v))
     between = step(y - np.float32((body.right_dome + body.left_dome) / 2 + 1.0), 3.0)
-    return np.maximum(out, np.float32(body.depth) * between * step(np.float32(3.5) - np.abs(x), 3.0))
+    middle = np.float32(body.depth) * between * step(np.float32(3.5) - np.abs(x), 3.0)
+    return np.asarray(np.maximum(out, middle), np.float32)
 
 
 def middle_map(x: Map, y: Map, body: Body, pose: Pose) -> Map:
@@ -106,13 +111,14 @@ def middle_map(x: Map, y: Map, body: Body, pose: Pose) -> Map:
     u = (x - shift + np.float32(0.1) + bend) / wide
     u = u * u
     out = np.float32(5.0) * root(1 - np.minimum(u * u, 1))
-    knob = ellipsoid(x, y, (2.0 + pose.yaw * 0.5, -6.2 + (body.age - 50) * -0.012), (1.35 * body.knob + 0.2, 1.7 * body.knob, 2.6))
+    arch = (2.0 + pose.yaw * 0.5, -6.2 + (body.age - 50) * -0.012)
+    knob = ellipsoid(x, y, arch, (1.35 * body.knob + 0.2, 1.7 * body.knob, 2.6))
     cava = ellipsoid(x, y, (-1.9 + pose.yaw * 0.5, -5.5), (1.05, 6.5, 1.9))
     descending = ellipsoid(x, y, (1.9 - pose.yaw * 0.3, 1.0), (1.2, 9.5, 1.3), 0.06)
     return _union(_union(_union(out, knob), cava), descending)
 
 
-def trunk_map(x: Map, y: Map, body: Body, pose: Pose) -> Map:
+def trunk_map(x: Map, y: Map, body: Body) -> Map:
     """Body outline: trunk, shoulders, neck and arms."""
     side = np.abs(x)
     half = np.float32(body.half_width + 1.1 + body.wall) + np.float32(0.06) * np.maximum(y - 4, 0)
@@ -149,7 +155,7 @@ def _texture(tissue: Map, n: int, grid: Grid, lung: Map) -> Map:
     fine, middle, broad = cloud(grid, rng, 72), cloud(grid, rng, 30), cloud(grid, rng, 9)
     fine_lung = lung * (np.float32(0.010) * fine + np.float32(0.009) * middle + np.float32(0.009) * broad)
     tissue += fine_lung + np.float32(0.16) * cloud(grid, rng, 14) * step(tissue - 4, 6.0)
-    return fine_lung
+    return np.asarray(fine_lung, np.float32)
 
 
 def _add_soft_parts(tissue: Map, grid: Grid, body: Body, pose: Pose) -> None:
@@ -184,7 +190,7 @@ def _airways(grid: Grid, pose: Pose) -> Map:
 
     def trachea(x: Map, y: Map) -> Map:
         u = (x + np.float32(0.25 - shift)) / np.float32(0.95)
-        return np.float32(1.5) * root(1 - u * u) * step(np.float32(-4.2) - y, 1.0)
+        return np.asarray(np.float32(1.5) * root(1 - u * u) * step(np.float32(-4.2) - y, 1.0), np.float32)
 
     place(out, grid, (-2.5 + shift, 2.5 + shift, -24, -3.5), trachea)
     add_ellipsoid(out, grid, (-1.7 + shift, -3.4), (2.1, 0.62, 0.6), 0.85)

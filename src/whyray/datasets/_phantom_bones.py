@@ -36,7 +36,8 @@ def _add_ribs(out: Map, grid: Grid, body: Body, pose: Pose, sign: int, rng: np.r
 
 
 def _add_arc(
-    out: Map, grid: Grid, sign: int, hoop: tuple[float, float, float, float], shift: float, *, back: bool, end: float = 1.4
+    out: Map, grid: Grid, sign: int, hoop: tuple[float, float, float, float], shift: float, *, back: bool,
+    end: float = 1.4,
 ) -> None:
     """The back or front half of a rib; ``end`` is the |x| where it stops (spine or cartilage)."""
     middle, wide, tall, thick = hoop
@@ -69,7 +70,8 @@ def _add_clavicle(out: Map, grid: Grid, body: Body, pose: Pose, sign: int, rng: 
 
     def band(x: Map, y: Map) -> Map:
         t = (x - np.float32(start)) / np.float32(sign * length)
-        line = np.float32(base) - np.float32(rise) * t - np.float32(wave) * np.sin(np.float32(2 * np.pi) * t * np.float32(0.9))
+        bend = np.float32(wave) * np.sin(np.float32(2 * np.pi) * t * np.float32(0.9))
+        line = np.float32(base) - np.float32(rise) * t - bend
         wide = np.float32(thick) * (1 + np.float32(0.55) * np.maximum(1 - t * 5, 0) + np.float32(0.2) * t)
         inside = step(t, 0.04) * step(1 - t, 0.05)
         return np.asarray(shell(y - line, wide, 0.75) * inside * np.float32(0.85), np.float32)
@@ -103,7 +105,8 @@ def _add_scapula(out: Map, grid: Grid, body: Body, pose: Pose, sign: int, rng: n
 
     def shaft(x: Map, y: Map) -> Map:
         lean = 0.04 + 0.6 * body.arms
-        across = (np.float32(sign) * x - np.float32(body.half_width + 4.8) - np.float32(lean) * (y + 12)) / np.float32(np.hypot(1, lean))
+        slant = np.float32(np.hypot(1, lean))
+        across = (np.float32(sign) * x - np.float32(body.half_width + 4.8) - np.float32(lean) * (y + 12)) / slant
         return np.asarray(shell(across, 1.15, 0.7) * step(y + 11.5, 2.0) * np.float32(0.8), np.float32)
 
     ends = (sign * (body.half_width + 1), sign * 30)
@@ -121,10 +124,12 @@ def _add_spine(out: Map, grid: Grid, body: Body, pose: Pose, rng: np.random.Gene
         part = np.abs(np.mod((y + np.float32(phase)) / pitch, 1) - np.float32(0.5)) * 2  # 0 = mid body, 1 = disc
         half = np.float32(1.55) + np.float32(0.018) * (y + 10) + np.float32(0.16) * part
         u = (x - centre) / half
-        body_ = root(1 - np.minimum(u * u, 1) ** 2) * (np.float32(0.75) - np.float32(0.2) * step(part - np.float32(0.82), 0.2))
+        dense = np.float32(0.75) - np.float32(0.2) * step(part - np.float32(0.82), 0.2)
+        block = root(1 - np.minimum(u * u, 1) ** 2) * dense
         spinous = np.exp(-(((x - centre) / np.float32(0.28)) ** 2)) * step(np.float32(0.5) - part, 0.4)
-        pedicle = np.exp(-(((np.abs(x - centre) - np.float32(1.05)) / np.float32(0.3)) ** 2)) * step(np.float32(0.45) - part, 0.3)
-        return np.asarray(body_ + np.float32(0.4) * spinous + np.float32(0.35) * pedicle, np.float32)
+        beside = (np.abs(x - centre) - np.float32(1.05)) / np.float32(0.3)
+        pedicle = np.exp(-(beside**2)) * step(np.float32(0.45) - part, 0.3)
+        return np.asarray(block + np.float32(0.4) * spinous + np.float32(0.35) * pedicle, np.float32)
 
     place(out, grid, (-5 + shift, 5 + shift, -26, 26), column)
     add_ellipsoid(out, grid, (pose.yaw, body.apex + 5.2), (2.2, 2.6, 0.45))

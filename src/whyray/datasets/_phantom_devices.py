@@ -61,7 +61,7 @@ def letters(text: str, chest: Chest, corner: tuple[float, float], height: float)
         for stroke in STROKES[letter]:
             path = [(left + (x + 5.5 * i) * unit, top + y * unit) for x, y in stroke]
             out += _wire(plate, path, 0.085 * height, 0.9)
-    return np.minimum(out * np.float32(14), np.float32(1.3))
+    return np.asarray(np.minimum(out * np.float32(14), np.float32(1.3)), np.float32)
 
 
 def marker(n: int, chest: Chest) -> tuple[Map, str]:
@@ -90,21 +90,25 @@ def _draw(kind: str, rng: np.random.Generator, severity: float, chest: Chest) ->
         tip = -6.0 + rng.normal(0, 1.0)
         return _wire(grid, [(-0.2 + wobble, -24), (-0.4 + wobble, -14), (-0.2 + wobble, tip)], 0.16, 0.5 * dense)
     if kind == "enteric tube":
-        path = [(0.3, -24), (0.2 + wobble, -8), (0.6, 4), (1.4, 9), (3.6, body.left_dome + 2.5), (6.0, body.left_dome + 4.5)]
+        below = [(3.6, body.left_dome + 2.5), (6.0, body.left_dome + 4.5)]
+        path = [(0.3, -24), (0.2 + wobble, -8), (0.6, 4), (1.4, 9), *below]
         return _wire(grid, path, 0.11, 0.5 * dense)
     sign = float(rng.choice([-1, 1]))
     if kind == "central venous catheter":
-        entry = [(sign * 10.5, -11.5), (sign * 6.0, -11.2), (sign * 2.6, -9.8)] if rng.random() < 0.5 else [(sign * 3.4, -20), (sign * 2.7, -13)]
+        below = [(sign * 10.5, -11.5), (sign * 6.0, -11.2), (sign * 2.6, -9.8)]
+        entry = below if rng.random() < 0.5 else [(sign * 3.4, -20), (sign * 2.7, -13)]
         return _wire(grid, [*entry, (-1.7, -6.5), (-2.2 + wobble, rng.uniform(-3, 1.5))], 0.09, 0.55 * dense)
     if kind == "chest tube":
         low = rng.uniform(0, 7)
-        return _wire(grid, [(sign * 17, low + 4), (sign * 12.4, low), (sign * 10.2, -4), (sign * 6, rng.uniform(-10, -6))], 0.17, 0.5 * dense)
+        path = [(sign * 17, low + 4), (sign * 12.4, low), (sign * 10.2, -4), (sign * 6, rng.uniform(-10, -6))]
+        return _wire(grid, path, 0.17, 0.5 * dense)
     if kind == "pacemaker":
         return _pacemaker(rng, sign, dense, chest)
     out = grid.zeros()
     for _ in range(3):
         x, y = rng.uniform(-11, 11), rng.uniform(-9, 9)
-        out += ellipsoid(grid.x, grid.y, (x, y), (0.55, 0.55, 0.14 * dense)) + _wire(grid, [(x, y), (x + rng.normal(0, 4), y + 6), (x * 0.6, 24)], 0.05, 0.5 * dense)
+        lead = _wire(grid, [(x, y), (x + rng.normal(0, 4), y + 6), (x * 0.6, 24)], 0.05, 0.5 * dense)
+        out += ellipsoid(grid.x, grid.y, (x, y), (0.55, 0.55, 0.14 * dense)) + lead
     return out
 
 

@@ -89,9 +89,9 @@ def add_ellipsoid(
     place(out, grid, box, lambda x, y: ellipsoid(x, y, centre, axes, angle))
 
 
-def root(values: Map) -> Map:
+def root(values: NDArray[Any]) -> Map:
     """Square root, 0 below 0."""
-    return np.sqrt(np.maximum(values, np.float32(0)))
+    return np.asarray(np.sqrt(np.maximum(values, np.float32(0))), np.float32)
 
 
 def step(values: Map, width: float) -> Map:
@@ -100,11 +100,12 @@ def step(values: Map, width: float) -> Map:
     return np.asarray(scaled * scaled * (3 - 2 * scaled), np.float32)
 
 
-def shell(distance: Map, radius: Map | float, hollow: float) -> Map:
+def shell(distance: NDArray[Any], radius: NDArray[Any] | float, hollow: float) -> Map:
     """Thickness of a tube across its axis, marrow (a share ``hollow`` of the radius) taken out in part."""
     squared = distance * distance
     outer = np.asarray(radius, np.float32) ** 2
-    return np.asarray(2 * root(outer - squared) - np.float32(1.5) * root(outer * np.float32(hollow**2) - squared), np.float32)
+    marrow = root(outer * np.float32(hollow**2) - squared)
+    return np.asarray(2 * root(outer - squared) - np.float32(1.5) * marrow, np.float32)
 
 
 def cloud(grid: Grid, rng: np.random.Generator, cells: int) -> Map:

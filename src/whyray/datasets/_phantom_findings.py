@@ -1,4 +1,4 @@
-"""Planted findings of the phantom: what each one changes of the soft tissue, exactly where, and what a reader would say.
+"""Planted findings of the phantom: what each one changes of the soft tissue, and exactly where.
 
 A finding changes tissue only inside its mask, and depends on nothing but the case number, the healthy chest and its own
 severity: two findings never move each other.
@@ -45,7 +45,8 @@ def _nodule(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
     stretch = float(rng.uniform(0.85, 1.15))
     grid = chest.grid
     wobble = np.float32(0.12 * radius) * cloud(grid, rng, 24)
-    ball = ellipsoid(grid.x + wobble, grid.y - wobble, (x0, y0), (radius * stretch, radius / stretch, radius), rng.uniform(0, 3))
+    axes = (radius * stretch, radius / stretch, radius)
+    ball = ellipsoid(grid.x + wobble, grid.y - wobble, (x0, y0), axes, rng.uniform(0, 3))
     change = ball * np.float32(0.22 + 0.75 * u + (0.6 if rng.random() < 0.15 else 0.0))
     return Lesion(finding, u, change, ball > 0, side, zone, "", 2 * radius)
 
@@ -56,7 +57,8 @@ def _mass(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
     grid = chest.grid
     wobble = np.float32(0.17 * radius) * cloud(grid, rng, 10)
     angle = np.arctan2(grid.y - np.float32(y0), grid.x - np.float32(x0))
-    spikes = np.float32(0.05 * radius * rng.uniform(0, 2)) * np.sin(angle * np.float32(rng.integers(9, 17)) + wobble * 3)
+    long = np.float32(0.05 * radius * rng.uniform(0, 2))
+    spikes = long * np.sin(angle * np.float32(rng.integers(9, 17)) + wobble * 3)
     dx, dy = grid.x - np.float32(x0) + wobble, grid.y - np.float32(y0) - wobble
     r = np.sqrt(dx * dx + dy * dy) + spikes
     ball = 2 * root(np.float32(radius * radius) - r * r) * step(chest.lung - np.float32(0.5), 1.0)
@@ -76,13 +78,14 @@ def _effusion(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
         return Lesion(finding, u, change, change > 0, side, "layering", "supine", 0.0)
     height = 0.3 + 10.0 * u**1.4
     lateral = np.clip((x * np.float32(sign) - 4) / np.float32(body.half_width - 4), 0, 1.1)
-    level = np.float32(dome + 3.6 - height) - np.float32(2.6 + 1.6 * u) * lateral * lateral * lateral + np.float32(0.25) * cloud(grid, rng, 8)
+    climb = np.float32(2.6 + 1.6 * u) * lateral * lateral * lateral
+    level = np.float32(dome + 3.6 - height) - climb + np.float32(0.25) * cloud(grid, rng, 8)
     fluid = AIR * chest.lung * step(y - level, 2.6) * here
     change = _over(fluid, 0.25)
     return Lesion(finding, u, change, change > 0, side, "base", "upright", height)
 
 
-def _cardiomegaly(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
+def _cardiomegaly(_: Rng, u: float, chest: Chest, finding: str) -> Lesion:
     ctr = 0.505 + 0.165 * u
     grid = chest.grid
     big = heart_map(grid.x, grid.y, chest.body, chest.pose, ctr)
@@ -103,10 +106,13 @@ def _pneumothorax(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
     wide = 1 + np.float32(shrink) * step((-dy if apical else dy) + 8, 14.0)
     beside = np.maximum(np.abs(grid.x) - 5, -grid.y - 1)  # not the strip along the mediastinum
     inner = cavity(np.float32(sign * 3.0) + dx * wide * wave, dy * tilt * wave - 1, body)
-    here = step(grid.x * np.float32(sign) - np.float32(1.5), 0.5) * step(chest.lung - np.float32(0.6), 1.0) * step(beside, 1.0)
+    here = step(grid.x * np.float32(sign) - np.float32(1.5), 0.5) * step(chest.lung - np.float32(0.6), 1.0)
+    here = here * step(beside, 1.0)
     gone = here * (1 - step(inner - np.float32(1.0), 1.4))
-    line = here * np.exp(-(((inner - np.float32(1.9)) / np.float32(1.0)) ** 2)) * step(inner, 0.2) * np.float32(0.16 + 0.16 * u)
-    change = line * step(gone + line - np.float32(0.06), 0.1) - gone * (chest.markings + np.float32(0.05 + 0.1 * u) * chest.lung)
+    pleura = np.exp(-(((inner - np.float32(1.9)) / np.float32(1.0)) ** 2))
+    line = here * pleura * step(inner, 0.2) * np.float32(0.16 + 0.16 * u)
+    missing = chest.markings + np.float32(0.05 + 0.1 * u) * chest.lung
+    change = line * step(gone + line - np.float32(0.06), 0.1) - gone * missing
     mask = (gone > 0.05) | (line > 0.06)
     return Lesion(finding, u, change * mask, mask, side, "apex" if apical else "base", "", 12 * shrink)
 
@@ -116,7 +122,8 @@ def _consolidation(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
     grid = chest.grid
     wide, high = rng.uniform(2.6, 5.2), rng.uniform(2.2, 4.4)
     dx, dy = grid.x - np.float32(x0), grid.y - np.float32(y0)
-    r = np.sqrt((dx / np.float32(wide)) ** 2 + (dy / np.float32(high)) ** 2) + np.float32(0.17) * cloud(grid, rng, 11)
+    r = np.sqrt((dx / np.float32(wide)) ** 2 + (dy / np.float32(high)) ** 2)
+    r = r + np.float32(0.17) * cloud(grid, rng, 11)
     filled = step(1 - r, 0.9)
     fissure = float(rng.uniform(0.35, 0.8) * high * rng.choice([-1, 1]))  # a lobe's edge: sharp
     beyond = (dy + np.float32(rng.normal(0, 0.12)) * dx - np.float32(fissure)) * np.float32(np.sign(fissure))
@@ -125,7 +132,7 @@ def _consolidation(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
     even = 1 + np.float32(0.14) * cloud(grid, rng, 22) + np.float32(0.1) * cloud(grid, rng, 50)
     change = filled * (AIR * chest.lung * np.float32(0.13 + 0.55 * u) * even - np.float32(1.4 * u) * chest.vessels)
     keep = filled > 0.12
-    return Lesion(finding, u, np.asarray(change * keep, np.float32), keep & (chest.lung > 0.5), side, zone, "", 2 * max(wide, high))
+    return Lesion(finding, u, change, keep & (chest.lung > 0.5), side, zone, "", 2 * max(wide, high))
 
 
 def _pneumonia(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
@@ -164,7 +171,8 @@ def _edema(rng: Rng, u: float, chest: Chest, finding: str) -> Lesion:
     grid = chest.grid
     side = np.abs(grid.x)
     reach = 3.6 + 3.4 * u
-    wings = np.exp(-(((side - 5.0) / np.float32(reach)) ** 2) - ((grid.y - np.float32(0.5)) / np.float32(reach + 2.2)) ** 2)
+    down = (grid.y - np.float32(0.5)) / np.float32(reach + 2.2)
+    wings = np.exp(-(((side - 5.0) / np.float32(reach)) ** 2) - down**2)
     wings = wings * (1 + np.float32(0.22) * cloud(grid, rng, 14) + np.float32(0.14) * cloud(grid, rng, 40))
     haze = AIR * chest.lung * np.maximum(wings, 0) * np.float32(0.05 + 0.27 * u)
     swollen = chest.vessels * np.float32(0.25 + 0.9 * u)
@@ -231,7 +239,7 @@ def _side(rng: Rng) -> str:
 
 def _over(values: Map, floor: float) -> Map:
     """What exceeds ``floor``: soft edges end exactly at zero."""
-    return np.maximum(values - np.float32(floor), 0)
+    return np.asarray(np.maximum(values - np.float32(floor), 0), np.float32)
 
 
 _MAKERS: dict[str, Callable[[Rng, float, Chest, str], Lesion]] = {

@@ -54,7 +54,7 @@ def _tone(film: Map, calm: Map, exposure: Exposure) -> Map:
     soft = 1 / (1 + np.exp(-np.float32(4.2 * exposure.curve) * (grey - np.float32(0.5))))
     edge = 1 / (1 + np.exp(-np.float32(4.2 * exposure.curve) * np.float32(0.5)))
     out = (soft - (1 - edge)) / (2 * edge - 1)
-    return np.clip(out, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(out, 0, 1), np.float32)
 
 
 def _grain(n: int, size: int) -> Map:

@@ -19,13 +19,13 @@ def vessel_map(n: int, body: Body, grid: Grid) -> Map:
     rng = stream(n, "vessels")
     out = grid.zeros()
     count = max(24, int(4.8 * grid.per_cm))  # points along a branch: one a pixel and more
-    for starts, ends, bends, radius in _tree(rng, body):
+    for starts, ends, bends, radius in _tree(rng):
         x, y, amounts = _points(starts, ends, bends, radius * body.vessels**0.5, count)
         out += lines(grid, x, y, amounts, 0.5 * float(radius.mean()))
     return out
 
 
-def _tree(rng: np.random.Generator, body: Body) -> list[tuple[Array, Array, Array, Array]]:
+def _tree(rng: np.random.Generator) -> list[tuple[Array, Array, Array, Array]]:
     """Branches level by level: starts, ends ``[k, 2]``, bends ``[k]``, radii ``[k]``."""
     fans = ((-1, -2.9, np.linspace(-1.45, 1.45, 8)), (1, -3.7, np.linspace(-1.45, 1.35, 8)))
     angle = np.concatenate([np.where(s < 0, np.pi - a, a) for s, _, a in fans]) + rng.normal(0, 0.12, 16)
