@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import hashlib
 import io
+import itertools
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -83,7 +84,7 @@ def test_everything_is_said(make_page: Callable[..., Page], make_map: Callable) 
         "could not be checked",
         "whyray explain chest.png", "ab" * 32, "Never validated.", "62\u00a0%", "prevalence 10\u00a0%",
         "not calibrated",
-        "+1.40", "where the program looked", page.record.findings[0].explanations[0].summary.replace("'", "&#39;"),
+        "+1.40", "where the program looked", "picture&#39;s left half (patient&#39;s right)",
     ):
         assert said in html, said
 
@@ -105,6 +106,15 @@ def test_every_picture_has_words(make_page: Callable[..., Page]) -> None:
     assert len(ids) == len(set(ids))
     targets = {(a["href"] or "")[1:] for t, a in tags if t in {"a", "use"} and (a.get("href") or "").startswith("#")}
     assert targets <= set(ids)
+
+
+def test_headings_go_down_by_one(make_page: Callable[..., Page], make_map: Callable) -> None:
+    results = {"pneumonia": {"gradcam": make_map(), "centre": make_map(), "lrp": "no rules"}}
+    tags = Tags(page_html([make_page(results), make_page()])).tags
+    levels = [int(t[1]) for t, _ in tags if re.fullmatch("h[1-6]", t)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in itertools.pairwise(levels))
 
 
 def test_embedded_pictures_are_small_and_carry_the_notice(make_page: Callable[..., Page], make_map: Callable) -> None:

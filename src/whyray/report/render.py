@@ -80,7 +80,7 @@ def render(pages: Sequence[Page], path: Path) -> Path:
 
 def page_html(pages: Sequence[Page]) -> str:
     """The report as text."""
-    style, script = (TEMPLATES / "report.css").read_text(), (TEMPLATES / "report.js").read_text()
+    style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     csp = (
         f"default-src 'none'; img-src data:; style-src 'sha256-{_digest(style)}'; "
         f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
@@ -106,7 +106,9 @@ def _template() -> Any:
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, signed=_signed, number=_number, words=_words, pretty=_pretty)
+    environment.filters.update(
+        percent=_percent, signed=_signed, number=_number, words=_words, pretty=_pretty, seconds=_seconds
+    )
     return environment.get_template("report.html.j2")
 
 
@@ -120,6 +122,7 @@ def _view(page: Page, number: int) -> dict[str, Any]:
         "id": f"p{number}", "record": record, "width": w, "height": h, "picture": _preview(page.radiograph),
         "thumbnail": _jpeg(thumbnail), "reduced": max(h, w) > PREVIEW,
         "explained": [f for f in findings if f["record"].explanations],
+        "compact": all(len(f["tiles"]) + len(f["controls"]) <= 1 for f in findings),
         "others": [f for f in findings if not f["record"].explanations],
         "hidden_positive": sum(f["record"].positive for f in findings if not f["record"].explanations),
         "positive": [f["record"].name for f in findings if f["record"].positive],
@@ -238,6 +241,10 @@ def _number(value: object) -> str:
     if value is None:
         return "could not be checked"
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _seconds(value: float) -> str:
+    return "under 0.01 s" if value < 0.01 else f"{value:.2g} s"
 
 
 def _words(text: str) -> str:
