@@ -16,6 +16,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,10 @@ MOST_DEPTH, MOST_TENSORS = 64, 100_000
 class Stub:
     """An inert object in place of whatever class the pickle names: it takes anything and does nothing."""
 
+    state: Mapping[str, Any] = {}
+
     def __new__(cls, *_given: object, **_named: object) -> Stub:
         return super().__new__(cls)
-
-    def __init__(self, *_given: object, **_named: object) -> None:
-        self.state: Mapping[str, Any] = {}
 
     def __call__(self, *_given: object, **_named: object) -> Stub:
         return Stub()
@@ -79,7 +79,7 @@ def state_dict(data: bytes, name: str) -> dict[str, np.ndarray[Any, Any]]:
     """Tensors by name, from either layout. Raises WeightsError."""
     try:
         root, blocks = _from_zip(data, name) if data[:2] == b"PK" else _from_stream(data)
-        found = OrderedDict(list(_walk(root))[:MOST_TENSORS])
+        found = dict(islice(_walk(root), MOST_TENSORS))
         return {key: _array(stored, blocks) for key, stored in found.items()}
     except WeightsError:
         raise
@@ -170,16 +170,16 @@ class _Noting(Inert):
         return found
 
 
-def _walk(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Stored]]:
+def _walk(node: Any, prefix: str = "", seen: frozenset[int] = frozenset()) -> Iterator[tuple[str, Stored]]:
     """(name, tensor) of a module's remains, or of a plain mapping (also one inside "state_dict")."""
-    if depth > MOST_DEPTH:
-        raise pickle.UnpicklingError("too deep")
+    if len(seen) > MOST_DEPTH or id(node) in seen:
+        raise pickle.UnpicklingError("too deep, or a module inside itself")
     if isinstance(node, Stub):
         for kind in ("_parameters", "_buffers"):
             held = node.state.get(kind, {})
             yield from ((prefix + str(k), v) for k, v in held.items() if isinstance(v, Stored))
         for name, part in node.state.get("_modules", {}).items():
-            yield from _walk(part, f"{prefix}{name}.", depth + 1)
+            yield from _walk(part, f"{prefix}{name}.", seen | {id(node)})
     elif isinstance(node, Mapping):
         inner = node.get("state_dict", node)
         yield from ((str(k), v) for k, v in inner.items() if isinstance(v, Stored))
@@ -189,9 +189,10 @@ def _array(stored: Stored, blocks: Mapping[str, bytes]) -> np.ndarray[Any, Any]:
     """The tensor's own numbers; its view must lie inside the storage."""
     flat = np.frombuffer(blocks[stored.storage.key], stored.storage.dtype)
     last = stored.offset + sum((n - 1) * step for n, step in zip(stored.size, stored.stride, strict=True))
-    if len(flat) != stored.storage.numel or (math.prod(stored.size) and last >= len(flat)) or math.prod(stored.size) > len(flat):
+    count = math.prod(stored.size)
+    if len(flat) != stored.storage.numel or count > len(flat) or (count and last >= len(flat)):
         raise pickle.UnpicklingError("a view outside its storage")
-    if not math.prod(stored.size):
+    if not count:
         return np.zeros(stored.size, flat.dtype)
     steps = tuple(n * flat.itemsize for n in stored.stride)
     return np.lib.stride_tricks.as_strided(flat[stored.offset :], stored.size, steps, writeable=False).copy()

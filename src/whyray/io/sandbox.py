@@ -17,11 +17,11 @@ MEMORY, CPU_S, FILE = 8 << 30, 120, 4 << 30
 
 def run_module(module: str, arguments: Sequence[str | os.PathLike[str]], *, timeout_s: float = 180) -> None:
     """``python -m module arguments`` in the sandbox. Raises WeightsError with what the child said."""
-    command = [*_without_network(), sys.executable, "-I", "-B", "-m", module, *map(os.fspath, arguments)]
+    command = [*_without_network(), sys.executable, "-I", "-B", "-m", module, *(os.fspath(a) for a in arguments)]
     try:
         done = subprocess.run(
             command, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False,
-            preexec_fn=_limit,  # noqa: PLW1509
+            preexec_fn=_limit,
         )
     except subprocess.TimeoutExpired:
         raise WeightsError("reading the file took too long; it is refused") from None
