@@ -11,13 +11,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from ..explanations import Attribution, resample
 from ..io.records import NOTICE
 from . import colours
 from .contours import segments
+from .lettering import fitted, letters, plain, small
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -203,17 +204,27 @@ def _shaded(picture: Image.Image, unseen: NDArray[np.bool_]) -> Image.Image:
 
 
 def _draw_contours(picture: Image.Image, attribution: Attribution, scale: Scale) -> None:
-    """Light lines with a dark rim; the inner level thicker. Drawn at twice the size, for smooth edges."""
-    fine, unit = 2 if max(picture.size) <= 2048 else 1, max(1.0, max(picture.size) / 800)
+    """Light lines with a dark rim; the inner level thicker."""
+    unit = max(1.0, max(picture.size) / 800)
     for level, lines in contour_lines(attribution, scale):
         thick = unit * (1.1 if abs(level) == LEVELS[0] else 1.9)
-        colour = (255, 255, 255) if level > 0 else (170, 215, 255)
-        for width, ink in ((thick + 1.8 * unit, (0, 0, 0)), (thick, colour)):
-            mask = Image.new("L", (picture.width * fine, picture.height * fine))
-            draw = ImageDraw.Draw(mask)
-            for (x0, y0), (x1, y1) in ((lines + 0.5) * fine - 0.5).tolist():
-                draw.line((x0, y0, x1, y1), fill=255 if ink[0] else 190, width=max(1, round(width * fine)))
-            picture.paste(ink, mask=mask.reduce(fine))
+        _draw_lines(picture, lines, thick + 1.8 * unit, (0, 0, 0, 190))
+        _draw_lines(picture, lines, thick, (255, 255, 255, 255) if level > 0 else (170, 215, 255, 255))
+
+
+def _draw_lines(
+    picture: Image.Image, lines: NDArray[np.float64], width: float, ink: tuple[int, int, int, int]
+) -> None:
+    """Segments in source pixels, drawn at twice the size for smooth edges, on no more of the picture than they need."""
+    fine, margin = 2 if max(picture.size) <= 2048 else 1, int(width) + 2
+    corner = np.maximum(np.floor(lines.min(axis=(0, 1))).astype(int) - margin, 0)
+    end = np.minimum(np.ceil(lines.max(axis=(0, 1))).astype(int) + margin, picture.size)
+    (left, top), (w, h) = corner.tolist(), ((end - corner) * fine).tolist()
+    mask = Image.new("L", (w, h))
+    draw = ImageDraw.Draw(mask)
+    for (x0, y0), (x1, y1) in ((lines - corner + 0.5) * fine - 0.5).tolist():
+        draw.line((x0, y0, x1, y1), fill=ink[3], width=max(1, round(width * fine)))
+    picture.paste(ink[:3], (left, top), mask.reduce(fine))
 
 
 def _framed(picture: Image.Image, scale: Scale | None, title: str) -> Image.Image:
@@ -227,9 +238,9 @@ def _framed(picture: Image.Image, scale: Scale | None, title: str) -> Image.Imag
     canvas.paste(picture, (0, 0))
     draw, y = ImageDraw.Draw(canvas), canvas.height - foot + round(0.5 * size)
     if title:
-        draw.text((size * 0.6, y), _fitted(plain(title), size, canvas.width - 1.2 * size), font=_font(size), fill=_INK)
+        draw.text((size * 0.6, y), fitted(plain(title), size, canvas.width - 1.2 * size), font=letters(size), fill=_INK)
         y += round(1.5 * size)
-    draw.text((size * 0.6, y), NOTICE, font=_font(_small(size)), fill=_DIM)
+    draw.text((size * 0.6, y), NOTICE, font=letters(small(size)), fill=_DIM)
     if scale is not None:
         _draw_bar(canvas, (canvas.width - bar, 0, canvas.width, canvas.height - foot), scale, size)
     return canvas
@@ -237,13 +248,13 @@ def _framed(picture: Image.Image, scale: Scale | None, title: str) -> Image.Imag
 
 def _draw_bar(canvas: Image.Image, box: tuple[int, int, int, int], scale: Scale, size: int) -> None:
     """Colour bar with numbers, unit and the meaning of the signs; or the words that the map is empty."""
-    draw, font, left = ImageDraw.Draw(canvas), _font(size), box[0] + size
+    draw, font, left = ImageDraw.Draw(canvas), letters(size), box[0] + size
     if scale.empty:
         draw.text((left, box[1] + size), "Map is\nempty:\nno evidence\nto show", font=font, fill=_INK)
         return
     draw.text((left, box[1] + round(0.7 * size)), "for" if scale.signed else "more", font=font, fill=_INK)
     draw.text((left, box[3] - round(3.4 * size)), "against" if scale.signed else "less", font=font, fill=_INK)
-    draw.text((left, box[3] - round(1.8 * size)), f"in {scale.unit}", font=_font(_small(size)), fill=_DIM)
+    draw.text((left, box[3] - round(1.8 * size)), f"in {scale.unit}", font=letters(small(size)), fill=_DIM)
     top, bottom, width = box[1] + round(2.5 * size), box[3] - round(4.2 * size), round(1.3 * size)
     ramp = np.linspace(1, -1 if scale.signed else 0, bottom - top, dtype=np.float32)[:, None].repeat(width, 1)
     colour, alpha = heat(ramp, scale)
@@ -261,29 +272,6 @@ def tick(share: float, scale: Scale) -> str:
     text = "0" if share == 0 else f"{value:+.2g}" if scale.signed else f"{value:.2g}"
     edge = {1.0: "> ", -1.0: "< "}.get(share, "") if scale.beyond and (scale.signed or share > 0) else ""
     return edge + text
-
-
-def _small(size: int) -> int:
-    return max(10, round(size * 0.9))
-
-
-def plain(text: str) -> str:
-    """What the built-in font can draw: other characters become ``?``."""
-    return "".join(c if " " <= c <= "~" or c in "±·" else "?" for c in text)
-
-
-def _fitted(text: str, size: int, width: float) -> str:
-    """The text, cut at its end to fit."""
-    if _font(size).getlength(text) <= width:
-        return text
-    while text and _font(size).getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
-
-
-@cache
-def _font(size: int) -> Any:
-    return ImageFont.load_default(size)
 
 
 def png(image: Image.Image) -> bytes:
