@@ -16,7 +16,7 @@ Splits are ranges of n that never meet: train from 0, val from 1,000,000, test f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -95,7 +95,8 @@ def load(argument: str) -> PhantomSet:
         if not text.isdigit() or not low <= int(text) <= high:
             raise SettingError(f"phantom: {key}={text!r} came; a whole number from {low} to {high} was wanted")
         values[key] = int(text)
-    return replace(PhantomSet(), **values)
+    usual = PhantomSet()
+    return PhantomSet(*(values.get(key, getattr(usual, key)) for key in (*FIRST, "size")))
 
 
 def split_of(n: int) -> str:
