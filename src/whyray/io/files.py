@@ -18,12 +18,12 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         raise InputError(path, "there is no such file", "check the path") from None
     except (OSError, ValueError):
         raise InputError(path, "the file cannot be opened", "check its permissions and the path") from None
-    with os.fdopen(handle, "rb", closefd=True, buffering=0) as file:
-        size = _regular_size(file.fileno(), path)
-        try:
-            return _all_of(file.fileno(), size, path)
-        except OSError:
-            raise InputError(path, "the file cannot be read", "check the disk and copy the file again") from None
+    try:
+        return _all_of(handle, _regular_size(handle, path), path)
+    except OSError:
+        raise InputError(path, "the file cannot be read", "check the disk and copy the file again") from None
+    finally:
+        os.close(handle)
 
 
 def stdin_bytes(source: str, handle: int) -> bytes:

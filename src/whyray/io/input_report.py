@@ -42,10 +42,12 @@ def input_report(radiograph: Radiograph) -> tuple[str, ...]:
 
 
 def checks(radiograph: Radiograph) -> tuple[Check, ...]:
-    """Every check, passed or not, in the order of a report page."""
+    """Every check, passed or not, in the order of a report page. A picture with a part missing is not judged as a chest."""
     pixels = radiograph.pixels
+    margins = _margins(pixels)
+    whole = all(check.warning is None for check in margins)
     return (
-        *_shape(radiograph), *_grey(pixels), *_margins(pixels), _strokes(pixels), *_view(pixels),
+        *_shape(radiograph), *_grey(pixels), *margins, _strokes(pixels), *(_view(pixels) if whole else ()),
         Check("window", radiograph.voi), Check("bits", radiograph.bits),
     )
 

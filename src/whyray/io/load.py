@@ -17,7 +17,7 @@ from .child import DecodeFailed
 from .picture import Picture
 from .refusal import AGAIN, Malformed
 
-LEAST_LEVELS = 16
+LEAST_LEVELS, MOST_OF_ONE_VALUE = 16, 0.98
 SUFFIXES = {"DICOM": (".dcm", ".dicom", ".dic", ".ima", ""), "PNG": (".png",), "JPEG": (".jpg", ".jpeg", ".jpe"),
             "TIFF": (".tif", ".tiff"), "NIfTI": (".nii", ".gz")}
 OTHERS = (
@@ -109,9 +109,10 @@ def _check_levels(picture: Picture, path: str | os.PathLike[str]) -> None:
     if not np.isfinite(pixels).all():
         raise InputError(path, "some of its grey values are no numbers", AGAIN)
     sample = pixels if pixels.size < 4_000_000 else pixels[:: max(1, pixels.shape[0] // 1000)]
-    levels = np.count_nonzero(np.bincount((sample * 4095).astype(np.int32).ravel(), minlength=4096))
-    if levels == 1:
-        raise InputError(path, "every pixel has the same value", "check how it was exported")
+    counts = np.bincount((sample * 4095).astype(np.int32).ravel(), minlength=4096)
+    levels = np.count_nonzero(counts)
+    if counts.max() > MOST_OF_ONE_VALUE * sample.size:
+        raise InputError(path, "(nearly) every pixel has the same value", "check how it was exported")
     if levels < LEAST_LEVELS:
         raise InputError(path, f"it has only {levels} grey levels", "give the original picture")
 

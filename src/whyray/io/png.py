@@ -36,7 +36,8 @@ class Png:
     colour: int
     interlaced: bool
     bare: bytes
-    transparent: bool
+    palette: bytes
+    alphas: bytes
     orientation: int
     animated: bool
 
@@ -75,10 +76,10 @@ def walk_png(data: bytes) -> Png:
         raise Malformed("its palette is missing")
     packed = b"".join(c for n, c in chunks if n == b"IDAT")
     _check_lines(packed, width, height, depth * CHANNELS[colour], bool(interlace))
-    exif = next((c for n, c in chunks if n == b"eXIf"), b"")
+    exif, palette, alphas = (next((c for n, c in chunks if n == name), b"") for name in (b"eXIf", b"PLTE", b"tRNS"))
     bare = SIGNATURE + b"".join(_chunk(n, c) for n, c in chunks if n in KEPT)
     return Png(
-        width, height, depth, colour, bool(interlace), bare, b"tRNS" in names, orientation_of(exif), b"acTL" in names
+        width, height, depth, colour, bool(interlace), bare, palette, alphas, orientation_of(exif), b"acTL" in names
     )
 
 
@@ -144,10 +145,22 @@ def _samples(png: Png) -> NDArray[Any]:
 
     image = Image.open(io.BytesIO(png.bare), formats=["PNG"])
     if png.colour == 3:
-        return np.asarray(image.convert("RGBA" if png.transparent else "RGB"))
+        return _through_palette(np.asarray(image), png)
     if png.depth == 16:
         return np.asarray(image).astype(np.uint16)
     return np.asarray(image.convert({0: "L", 2: "RGB", 4: "LA", 6: "RGBA"}[png.colour]))
+
+
+def _through_palette(numbers: NDArray[Any], png: Png) -> NDArray[np.uint8]:
+    """uint8 ``[h, w, 3]``, or ``[h, w, 4]`` where the palette has transparent entries."""
+    table = np.frombuffer(png.palette[: len(png.palette) // 3 * 3], np.uint8).reshape(-1, 3)
+    if not 0 <= int(numbers.max()) < len(table):
+        raise Malformed("its pixels point outside its palette")
+    if png.alphas:
+        alphas = np.frombuffer(png.alphas.ljust(len(table), b"\xff")[: len(table)], np.uint8)
+        table = np.concatenate([table, alphas[:, None]], axis=1)
+    out: NDArray[np.uint8] = table[numbers]
+    return out
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

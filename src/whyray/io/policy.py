@@ -28,7 +28,7 @@ ELSEWHERE = {
 }
 LATERAL = {"LL", "RL", "LATERAL", "LAT", "LLD", "RLD", "LLO", "RLO"}
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-DIRECTORY = "1.2.840.10008.1.3.10"
+DIRECTORY_RECORDS = 0x00041220
 GIVE = "give a chest radiograph (CR or DX)"
 PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
 _WHAT = {0x00080060: "kind of picture", 0x00180015: "body part", 0x00185101: "view"}
@@ -71,7 +71,7 @@ def subject(walked: Walked, monochrome: bool) -> Subject:
 
 
 def _refuse_others(walked: Walked, modality: str, part: str, capture: bool, monochrome: bool) -> None:
-    if walked.text(0x00020002) == DIRECTORY:
+    if DIRECTORY_RECORDS in walked.elements:
         raise Malformed("it is a directory of other files (DICOMDIR)", GIVE)
     if modality in RADIOGRAPHS or (modality == "OT" and capture and part in CHEST):
         return
