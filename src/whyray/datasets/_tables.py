@@ -55,7 +55,7 @@ def read_rows(path: Path, required: Iterable[str] = ()) -> list[dict[str, str]]:
                 raise DataError(f"{path.name} has no column {missing[0]!r}; it has {', '.join(header[:12]) or 'none'}")
             return [{(k or "").strip(): v.strip() for k, v in row.items() if isinstance(v, str)} for row in reader]
     except FileNotFoundError:
-        place = path.parent.name or path.parent
+        place = path.parent.name or str(path.parent)
         raise DataError(f"{path.name} was not found in {place}; the page docs/datasets.md shows the layout") from None
     except (OSError, UnicodeDecodeError, csv.Error):
         raise DataError(f"{path.name} could not be read as a CSV file in UTF-8; export it again") from None

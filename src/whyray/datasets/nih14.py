@@ -1,7 +1,7 @@
 """ChestX-ray14 of the NIH Clinical Center in its official layout: ``nih14:PATH`` (Wang et al., CVPR 2017).
 
 PATH holds Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv), the pictures in images/ or images_001/images/ ...
-images_012/images/, and where there are any BBox_List_2017.csv and test_list.txt. Not every picture need be there. Splits
+images_012/images/, and where there are any BBox_List_2017.csv and test_list.txt. Not all pictures need be there. Splits
 are by patient: "test" is the official list, "val" every eighth of the other patients (by a hash of the patient's
 number), "train" the rest; without the list a fifth of all patients is "test".
 """
@@ -83,8 +83,7 @@ def _folders(root: Path) -> dict[str, str]:
         for path in place.glob("*.png"):
             found.setdefault(path.name, path.relative_to(root).as_posix())
     if not found:
-        place = root.name or root
-        raise DataError(f"no picture was found below {place}; wanted images/*.png or images_001/images/*.png")
+        raise DataError(f"no picture was found below {root.name or root}; wanted images/*.png or images_001/images/*.png")
     return found
 
 

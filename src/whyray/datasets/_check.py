@@ -1,0 +1,174 @@
+"""What ``whyray data check`` reports: counts, and everything that would spoil a measurement in silence."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..contracts import Dataset
+from ..errors import WhyrayError
+from ..types import Case, Region
+
+Report = Callable[[int, int, str], None]
+SLACK = 1.0  # pixels that a box may lie outside: rounding of the annotators' tools
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Counts over all cases; ``opened`` of them had their picture read.
+
+    splits      split -> {"cases", "patients"}.
+    counts      finding -> split -> (present, absent, not labelled).
+    missing     ids whose picture file is not there; unreadable: id -> why it is refused.
+    duplicates  groups of ids with the same picture; across_splits: those of them that lie in more than one split.
+    leaking     patients in more than one split.
+    outside     ids with a region that leaves the picture, or is empty.
+    unknown     labels that no vocabulary has, and how often; they are not used.
+    """
+
+    name: str
+    licence: str
+    opened: int
+    splits: Mapping[str, Mapping[str, int]]
+    counts: Mapping[str, Mapping[str, tuple[int, int, int]]]
+    missing: tuple[str, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    duplicates: tuple[tuple[str, ...], ...] = ()
+    across_splits: tuple[tuple[str, ...], ...] = ()
+    leaking: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    unknown: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is missing, refused, leaking or outside. Duplicates within a split and unknown labels are only told."""
+        return not (self.missing or self.unreadable or self.across_splits or self.leaking or self.outside)
+
+    def lines(self) -> list[str]:
+        """The report as text."""
+        splits = list(self.splits)
+        names = {s: s or "(no split)" for s in splits}
+        sizes = [f"{names[s]} {n['cases']} pictures of {n['patients']} patients" for s, n in self.splits.items()]
+        total = sum(n["cases"] for n in self.splits.values())
+        out = [f"{self.name}: {total} cases; {self.opened} pictures read", f"licence: {self.licence}"]
+        out += ["; ".join(sizes), ""]
+        out.append(f"{'present / absent / not labelled':<34}" + "".join(f"{names[s]:>22}" for s in splits))
+        for finding, per in self.counts.items():
+            out.append(f"{finding:<34}" + "".join(f"{' / '.join(map(str, per[s])):>22}" for s in splits))
+        return [*out, "", *self._problems()]
+
+    def _problems(self) -> list[str]:
+        refused = [f"{i}: {why}" for i, why in self.unreadable.items()]
+        groups = {
+            "missing picture files": self.missing, "pictures refused": refused,
+            "patients in more than one split": self.leaking,
+            "same picture in more than one split": [" = ".join(g) for g in self.across_splits],
+            "same picture twice": [" = ".join(g) for g in self.duplicates],
+            "regions outside their picture": self.outside,
+            "labels nobody knows (not used)": [f"{label} ({n})" for label, n in self.unknown.items()],
+        }
+        told = []
+        for what, items in groups.items():
+            if items:
+                more = f", … {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+                told.append(f"{what}: {len(items)}: {', '.join(items[:SHOWN])}{more}")
+        return told or ["no problem found"]
+
+
+def check(dataset: Dataset, *, limit: int | None = None, report: Report | None = None) -> DataReport:
+    """Read tables of all cases, and the pictures and regions of at most ``limit`` (None = all), spread evenly.
+
+    ``report(done, total, id)`` is called after each picture. Nothing is raised for a fault of a single case.
+    """
+    cases = dataset.cases()
+    here, missing = _files(dataset, cases)
+    hashes, unreadable, outside = _opened(_spread(here, limit), report)
+    groups = [tuple(c.id for c in same) for same in hashes.values() if len(same) > 1]
+    across = [tuple(c.id for c in same) for same in hashes.values() if len({c.split for c in same}) > 1]
+    return DataReport(
+        name=dataset.name, licence=dataset.licence, opened=sum(map(len, hashes.values())), splits=_splits(cases),
+        counts=_counts(cases, dataset.findings), missing=missing, unreadable=unreadable,
+        duplicates=tuple(g for g in groups if g not in across), across_splits=tuple(across),
+        leaking=leaking_patients(cases), outside=tuple(outside), unknown=_unknown(cases),
+    )
+
+
+def leaking_patients(cases: Sequence[Case]) -> tuple[str, ...]:
+    """Patients with pictures in more than one split."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        if case.patient:
+            seen[case.patient].add(case.split)
+    return tuple(sorted(patient for patient, splits in seen.items() if len(splits) > 1))
+
+
+def inside(region: Region, shape: tuple[int, int]) -> bool:
+    """Whether a region has an extent, lies in a picture of this shape (h, w), and its mask has that shape."""
+    x, y, w, h = region.box
+    fits = x >= -SLACK and y >= -SLACK and x + w <= shape[1] + SLACK and y + h <= shape[0] + SLACK
+    return fits and w > 0 and h > 0 and (region.mask is None or region.mask.shape == shape)
+
+
+def _files(dataset: Dataset, cases: Sequence[Case]) -> tuple[list[Case], tuple[str, ...]]:
+    """Cases whose file is there (or that have none), and the ids of the others."""
+    root = getattr(dataset, "root", getattr(getattr(dataset, "whole", None), "root", None))
+    if not isinstance(root, Path):
+        return list(cases), ()
+    gone = {c.id for c in cases if "file" in c.facts and not (root / str(c.facts["file"])).is_file()}
+    return [c for c in cases if c.id not in gone], tuple(sorted(gone))
+
+
+def _opened(
+    cases: Sequence[Case], report: Report | None
+) -> tuple[dict[str, list[Case]], dict[str, str], list[str]]:
+    """Picture hash -> cases, id -> why refused, ids with a bad region."""
+    hashes: dict[str, list[Case]] = defaultdict(list)
+    unreadable: dict[str, str] = {}
+    outside: list[str] = []
+    for done, case in enumerate(cases, 1):
+        try:
+            picture = case.radiograph()
+            hashes[picture.sha256].append(case)
+            if not all(inside(region, picture.shape) for region in case.regions()):
+                outside.append(case.id)
+        except WhyrayError as error:
+            unreadable[case.id] = str(error)
+        if report is not None:
+            report(done, len(cases), case.id)
+    return dict(hashes), unreadable, outside
+
+
+def _spread(cases: Sequence[Case], limit: int | None) -> Sequence[Case]:
+    if limit is None or limit >= len(cases):
+        return cases
+    return [cases[i * len(cases) // limit] for i in range(max(0, limit))]
+
+
+def _splits(cases: Sequence[Case]) -> dict[str, dict[str, int]]:
+    names = sorted({c.split for c in cases}, key=lambda s: ({"train": 0, "val": 1, "test": 2}.get(s, 3), s))
+    parts = {name: [c for c in cases if c.split == name] for name in names}
+    return {name: {"cases": len(p), "patients": len({c.patient for c in p})} for name, p in parts.items()}
+
+
+def _counts(cases: Sequence[Case], findings: Sequence[str]) -> dict[str, dict[str, tuple[int, int, int]]]:
+    counted: Counter[tuple[str, str, str]] = Counter()
+    for case in cases:
+        for finding in findings:
+            value = case.labels.get(finding, math.nan)
+            counted[finding, case.split, "?" if math.isnan(value) else str(int(value))] += 1
+    splits = _splits(cases)
+    return {
+        f: {s: (counted[f, s, "1"], counted[f, s, "0"], counted[f, s, "?"]) for s in splits} for f in findings
+    }
+
+
+def _unknown(cases: Sequence[Case]) -> dict[str, int]:
+    counted: Counter[str] = Counter()
+    for case in cases:
+        if "unknown_labels" in case.facts:
+            counted.update(case.facts["unknown_labels"])  # type: ignore[call-overload]
+    return dict(counted.most_common())
