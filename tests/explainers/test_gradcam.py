@@ -102,7 +102,7 @@ def test_a_known_map_is_found() -> None:
         made = signed[finding, "gradcam:relu=false"]
         assert isinstance(made, whyray.Attribution)
         np.testing.assert_allclose(made.values, truth[finding], atol=1e-5)
-        assert abs(made.checks["gap"]) < 1e-4
+        assert abs(made.checks["completeness_gap"]) < 1e-4
 
 
 def test_relu_keeps_the_positive_part() -> None:

@@ -29,7 +29,7 @@ def whyray(version: Annotated[bool, typer.Option("--version", help="Print the ve
     """Options before the command."""
     if version:
         from .. import __version__
-        from ..io.bundles import NOTICE
+        from ..io.records import NOTICE
 
         typer.echo(f"whyray {__version__}. {NOTICE}")
         raise typer.Exit

@@ -26,7 +26,7 @@ class GradCam(Explainer):
     """Grad-CAM for all findings from one forward pass.
 
     relu  keep only evidence for the finding, as published; False keeps the signed map, whose sum plus the head's
-          value at zero features is the logit wherever the head is pooling and a linear layer (check "gap").
+          value at zero features is the logit wherever the head is pooling and a linear layer (check "completeness_gap").
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"features", "gradients"})
@@ -48,7 +48,7 @@ class GradCam(Explainer):
             maps.append(signed.clamp(min=0) if self.relu else signed)
             gaps.append(gap)
             context.step(min(1.0, (start + context.batch) / len(asked.frames)))
-        checks = {"gap": torch.cat(gaps).cpu().numpy()}
+        checks = {"completeness_gap": torch.cat(gaps).cpu().numpy()}
         return asked.attributions(torch.cat(maps).cpu().numpy(), signed=not self.relu, unit="logit", checks=checks)
 
 

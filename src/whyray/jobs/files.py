@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..io.bundles import MANIFEST
 from ..io.inputs import expand
 from ..io.load import load_image
 from ..io.records import to_json
-from ..types import Voi
+from ..types import Radiograph, Voi
 from .explain import Explained, Plan, explain_radiographs, predict_radiograph
 
 Report = Callable[[int, int, str], None]
@@ -69,7 +70,12 @@ def explain_files(
     plan.check(classifier)
     out = Path(out)
     records, folders, failures = [], [], []
-    for outcome in _each(sources, voi, report, lambda r: explain_radiographs(classifier, [r], plan)[0]):
+
+    def work(radiograph: Radiograph, path: Path) -> Explained:
+        (made,) = explain_radiographs(classifier, [radiograph], plan)
+        return replace(made, run=replace(made.run, command=command(path, classifier, plan)))
+
+    for outcome in _each(sources, voi, report, work):
         if isinstance(outcome, str):
             failures.append(outcome)
             continue
@@ -84,7 +90,7 @@ def predict_files(
 ) -> Batch:
     """Predictions of every radiograph that ``sources`` name: records as of ``explain_files``, without explanations."""
     records, failures = [], []
-    for outcome in _each(sources, voi, report, lambda r: predict_radiograph(classifier, r)):
+    for outcome in _each(sources, voi, report, lambda r, _: predict_radiograph(classifier, r)):
         if isinstance(outcome, str):
             failures.append(outcome)
         else:
@@ -92,15 +98,22 @@ def predict_files(
     return Batch(tuple(records), (), tuple(failures))
 
 
+def command(path: Path, classifier: Classifier, plan: Plan) -> str:
+    """The command line that explains this file again, by its name alone."""
+    words = ["whyray", "explain", path.name, "-m", classifier.name, "--seed", str(plan.seed)]
+    words += [w for f in plan.findings for w in ("-f", f)] + [w for x in plan.explainers for w in ("-x", x)]
+    return shlex.join([*words, "-o", "out"])
+
+
 def _each(
-    sources: Sequence[str | Path], voi: Voi, report: Report, work: Callable[[Any], Explained]
+    sources: Sequence[str | Path], voi: Voi, report: Report, work: Callable[[Radiograph, Path], Explained]
 ) -> Iterator[Explained | str]:
     """What ``work`` makes of each picture, or the sentence that says why it failed."""
     paths = expand([str(s) for s in sources])
     for i, path in enumerate(paths):
         report(i, len(paths), path.name)
         try:
-            yield work(load_image(path, voi=voi))
+            yield work(load_image(path, voi=voi), path)
         except WhyrayError as error:
             if error.exit_code != 2:  # a full disk, a stop: no use to go on
                 raise
