@@ -34,6 +34,8 @@ __all__ = [
     "model_names",
     "predict",
     "predict_files",
+    "run_recipe",
+    "train_classifier",
     "voi_option",
     "wrap",
 ]
@@ -178,18 +180,46 @@ def model_names() -> dict[str, str]:
     return {**MODELS.summaries(), **published()}
 
 
-def model_layers(spec: str, *, weights: str | Path | None = None, card: str | Path | None = None) -> Mapping[str, str]:
-    """Layer -> shape of its output, for ``--layer``; the default is marked with *."""
-    from .models._layers import candidates
+def model_layers(spec: str, *, weights: str | Path | None = None, card: str | Path | None = None) -> dict[str, str]:
+    """Layer -> shape of its output, for ``--layer``; what the taps read now is marked. Raises UnmetNeed without a module."""
+    import torch
 
-    return candidates(load_model(spec, weights=weights, card=card))
+    from .models._layers import layers, probe_input
+
+    classifier = load_model(spec, weights=weights, card=card)
+    size = classifier.card.preparation
+    probe = probe_input((size.channels, *size.size), torch.zeros(()))
+    read = {layer: tap for tap, layer in classifier.taps.items()}
+    shapes = {layer.name: " x ".join(map(str, layer.shape)) for layer in layers(classifier.module, probe)}
+    return {n: f"{s}  * {read[n]}" if n in read else s for n, s in shapes.items()} | {
+        n: f"* {tap}" for n, tap in read.items() if n not in shapes
+    }
 
 
 def fetch_model(name: str, *, confirm: Callable[[str], bool], report: Report = silent) -> Path:
     """Download published weights, check or pin their hash, convert them to safetensors. Nothing else downloads."""
     from .models._fetch import fetch
 
-    return fetch(name, confirm=confirm, report=report)
+    return fetch(name, confirm=confirm, progress=lambda done, total: report(done, total or 0, name))
+
+
+def train_classifier(
+    plan: str | Path, out: str | Path, *, changes: Sequence[str] = (), report: Report = silent
+) -> Path:
+    """Train a classifier by a TOML plan (``changes``: ``key=value``); returns the bundle that ``load_model`` takes."""
+    from .training.classifier import load_plan
+    from .training.classifier import train_classifier as run
+
+    return run(load_plan(Path(plan), changes), Path(out), report)
+
+
+def run_recipe(
+    plan: str | Path, out: str | Path, *, stages: Sequence[str] | None = None, report: Report = silent
+) -> Mapping[str, Path]:
+    """Rebuild a stack of artefacts that belong together; returns stage -> what it made."""
+    from .training.recipe import run_recipe as run
+
+    return run(Path(plan), Path(out), stages=stages, report=report)
 
 
 def voi_option(text: str) -> Voi:

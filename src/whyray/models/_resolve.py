@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,12 @@ def load_model(
     if layer is None and place.type == "cpu":
         return loaded
     return _adapted(loaded, layer, place)
+
+
+def published() -> dict[str, str]:
+    """Name -> what it was trained on, of every published model; read as data, nothing is imported."""
+    facts = tomllib.loads(Path(__file__).with_name("xrv.toml").read_text(encoding="utf-8"))
+    return {f"xrv:{name}": f"Trained on {about['training']}." for name, about in facts["models"].items()}
 
 
 def _load(text: str, options: dict[str, str]) -> Classifier:
