@@ -45,7 +45,7 @@ class DataReport:
 
     @property
     def ok(self) -> bool:
-        """Nothing is missing, refused, leaking or outside. Duplicates within a split and unknown labels are only told."""
+        """Nothing is missing, refused, leaking or outside. Duplicates within a split and unknown labels are told."""
         return not (self.missing or self.unreadable or self.across_splits or self.leaking or self.outside)
 
     def lines(self) -> list[str]:

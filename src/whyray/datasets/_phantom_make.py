@@ -49,6 +49,8 @@ class Phantom:
     masks       finding -> bool ``[size, size]``, of every finding that is 1.
     anatomy     "left_lung", "right_lung", "heart" -> bool ``[size, size]``; "shortcut" where one was planted.
     severities  planted finding -> 0 (barely visible) .. 1.
+    lesions     the planted volumes: what each changes of the tissue, its side, place and size.
+    spacing_mm  distance of pixel centres on the detector.
     """
 
     pixels: NDArray[np.float32]
@@ -60,6 +62,7 @@ class Phantom:
     facts: Mapping[str, object]
     report: Mapping[str, str]
     sentences: tuple[Sentence, ...]
+    spacing_mm: float
 
 
 def phantom(
@@ -103,7 +106,7 @@ def _made(n: int, size: int, severities: Mapping[str, float], sign: Shortcut | N
     masks = {f: m & seen for f, m in _masks(lesions, devices, severities).items()}
     anatomy = {
         "right_lung": (chest.lung > 0.8) & (grid.x < 0) & seen, "left_lung": (chest.lung > 0.8) & (grid.x >= 0) & seen,
-        "heart": (chest.heart > 0.3) & seen, **({"shortcut": signal > 0.05} if signal.any() else {}),
+        "heart": (chest.heart > 0.3) & seen, **({"shortcut": (signal > 0.05) & seen} if signal.any() else {}),
     }
     sentences, report = write_report(n, lesions, devices.kinds if devices else (), severities)
     facts: dict[str, object] = {
@@ -112,7 +115,10 @@ def _made(n: int, size: int, severities: Mapping[str, float], sign: Shortcut | N
         "sites": {a.finding: {"side": a.side, "place": a.place, "kind": a.kind, "size_cm": a.size_cm} for a in lesions},
         "devices": devices.kinds if devices else (), "shortcut": sign.sign if sign else "",
     }
-    return Phantom(pixels, labels_of(severities), masks, anatomy, severities, lesions, facts, report, sentences)
+    return Phantom(
+        pixels, labels_of(severities), masks, anatomy, severities, lesions, facts, report, sentences,
+        spacing_mm=10 * pose.field / size,
+    )
 
 
 def _devices(n: int, severities: Mapping[str, float], sign: Shortcut | None, chest: Chest) -> Devices | None:

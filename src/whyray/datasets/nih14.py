@@ -83,7 +83,8 @@ def _folders(root: Path) -> dict[str, str]:
         for path in place.glob("*.png"):
             found.setdefault(path.name, path.relative_to(root).as_posix())
     if not found:
-        raise DataError(f"no picture was found below {root.name or root}; wanted images/*.png or images_001/images/*.png")
+        wanted = "images/*.png or images_001/images/*.png"
+        raise DataError(f"no picture was found below {root.name or root}; {wanted} was wanted")
     return found
 
 
