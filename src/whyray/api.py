@@ -181,7 +181,7 @@ def model_names() -> dict[str, str]:
 
 
 def model_layers(spec: str, *, weights: str | Path | None = None, card: str | Path | None = None) -> dict[str, str]:
-    """Layer -> shape of its output, for ``--layer``; what the taps read now is marked. Raises UnmetNeed without a module."""
+    """Layer -> shape of its output, for ``--layer``; what the taps read now is marked. Raises UnmetNeed."""
     import torch
 
     from .models._layers import layers, probe_input
