@@ -248,8 +248,9 @@ def test_hostile_pickles_are_inert(layout: str, place: str, server: Server, tmp_
         _fetch.fetch(NAME, confirm=yes, url=place)
         assert xrv.load(NAME).findings  # the tensors are read; what would have run is a stub
     assert not marker.exists()
-    pickle.loads(pickle.dumps(Canary(marker))).close()
-    assert marker.exists()  # the canary works where pickle is trusted
+    function, arguments = Canary(marker).__reduce__()
+    function(*arguments).close()
+    assert marker.exists()  # what an ordinary unpickler would have done
 
 
 def test_resnet_and_autoencoder_equal_the_originals(peer: ModuleType) -> None:

@@ -183,17 +183,22 @@ def check_zip(data: bytes, name: str) -> None:
 
 
 def _from_zip(data: bytes, name: str) -> dict[str, Tensor]:
-    import torch
-
     check_zip(data, name)
     try:
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        loaded = only_tensors(data)
     except Exception:  # whatever a hostile file makes the restricted unpickler raise: refuse, never try harder
         raise WeightsError(
             f"{name} holds more than tensors, or is broken; save only the state dict: "
             "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
         ) from None
     return _state_dict(loaded, name, most=4 * len(data))
+
+
+def only_tensors(data: bytes) -> object:
+    """What a torch zip holds, as long as it is tensors and plain containers; raises whatever torch raises else."""
+    import torch
+
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
 def _state_dict(loaded: object, name: str, most: int) -> dict[str, Tensor]:

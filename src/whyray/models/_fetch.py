@@ -151,7 +151,7 @@ def _accepted(known: xrv.Entry, part: Path, url: str, confirm: Confirm) -> str:
     expected = known.sha256 or _pins().get(known.name, {}).get("source")
     if expected is not None and expected != sha256:
         hashes = f"sha256 {sha256[:12]}… came and {expected[:12]}… was expected"
-        raise WeightsError(f"{known.name}: {hashes} (set aside as {set_aside(part)}); fetch again, or ask the publisher")
+        raise WeightsError(f"{known.name}: {hashes} (set aside as {set_aside(part)}); fetch it again, or ask there")
     question = f"{known.name}: {part.stat().st_size:,} bytes from {url}\nsha256 {sha256}\nNo hash is published. Use it?"
     if expected is None and not confirm(question):
         raise Stopped(f"{known.name} was not confirmed; it stays unused as {part.name}")

@@ -15,7 +15,7 @@ from ..contracts import Classifier
 from ..errors import SettingError, UnknownName, WeightsError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from ._torch import TorchClassifier
 
@@ -50,13 +50,22 @@ def classifier(module: nn.Module, labels: Sequence[str], card: Card, layer: str 
 
     from ._layers import probe_input, wire
     from ._predict import chosen_columns
-    from ._taps import output_tensor, quiet
     from ._torch import TorchClassifier
 
     check_preparation(card.preparation)
     columns, known = chosen_columns(labels)
     first = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     x = probe_input((card.preparation.channels, *card.preparation.size), first)
+    check_outputs(module, x, labels, card)
+    return TorchClassifier(module, known, card, wiring=replace(wire(module, x, layer), columns=columns))
+
+
+def check_outputs(module: nn.Module, x: Tensor, labels: Sequence[str], card: Card) -> None:
+    """Raises SettingError unless the module takes ``x [b, c, h, w]`` and gives one output a label."""
+    import torch
+
+    from ._taps import output_tensor, quiet
+
     try:
         with quiet(module), torch.no_grad():
             outputs = output_tensor(module(x))
@@ -66,8 +75,6 @@ def classifier(module: nn.Module, labels: Sequence[str], card: Card, layer: str 
     if outputs.ndim != 2 or outputs.shape[1] != len(labels):
         came = f"{card.name} gives {tuple(outputs.shape[1:])} outputs and {len(labels)} findings were named"
         raise SettingError(f"{came}; name one a logit, and \"\" for an output to be dropped")
-    wiring = replace(wire(module, x, layer), columns=columns)
-    return TorchClassifier(module, known, card, wiring=wiring)
 
 
 def check_preparation(preparation: Preparation) -> None:

@@ -64,7 +64,7 @@ class _Table:
 
 
 def load(argument: str = "densenet121-res224-all") -> TorchClassifier:
-    """A fetched classifier by name or upstream's short name. Never downloads; raises WeightsError where it is absent."""
+    """A fetched classifier, by its name or upstream's short one. Never downloads; WeightsError where it is absent."""
     from ._fetch import fetched
     from ._store import load_bundle
 
@@ -108,6 +108,8 @@ def install(known: Entry, tensors: Mapping[str, Tensor], folder: Path) -> Path:
 
     Names, shapes and types must be exactly those of our network. Raises WeightsError else.
     """
+    import torch
+
     from ..io.weights import load_into, save_weights
     from ..networks.autoencoder import ResNetAE
     from ._networks import build
@@ -115,8 +117,10 @@ def install(known: Entry, tensors: Mapping[str, Tensor], folder: Path) -> Path:
 
     tensors = {k: v for k, v in tensors.items() if k != "op_threshs"}
     if known.network == "autoencoder":
-        tensors = with_counts(ResNetAE(), tensors)
-        load_into(ResNetAE(), tensors, known.name)
+        with torch.device("meta"):
+            autoencoder = ResNetAE()
+        tensors = with_counts(autoencoder, tensors)
+        load_into(autoencoder, tensors, known.name)
         save_weights(folder / "model.safetensors", tensors)
         return folder / "model.safetensors"
     if len(known.labels) != OUTPUTS:
