@@ -90,10 +90,11 @@ def read_bytes(path: str | os.PathLike[str], *, sha256: str | None = None) -> by
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         raise WeightsError(f"{name} cannot be read: {error.strerror or 'no such file'}") from None
+    facts = os.fstat(handle)
+    if not stat.S_ISREG(facts.st_mode) or not 8 < facts.st_size <= MOST_BYTES:
+        os.close(handle)
+        raise WeightsError(f"{name} is no weights file: give a regular file of 9 bytes to {MOST_BYTES >> 30} GiB")
     with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode) or not 8 < facts.st_size <= MOST_BYTES:
-            raise WeightsError(f"{name} is no weights file: give a regular file of 9 bytes to {MOST_BYTES >> 30} GiB")
         if facts.st_blocks * 512 < facts.st_size // 64:
             raise WeightsError(f"{name} is a sparse file: most of it was never written; download it again")
         data = file.read(facts.st_size)
