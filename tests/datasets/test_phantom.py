@@ -107,7 +107,7 @@ def test_findings_and_factors_are_drawn_independently() -> None:
 
 def test_focal_findings_are_not_seen_in_a_thumbnail() -> None:
     """A ridge probe on 16 x 16 thumbnails: trained on half of the cases, read on the other."""
-    made = [phantom(3_000_000 + n, size=64) for n in range(700)]
+    made = [phantom(3_000_000 + n, size=64) for n in range(600)]
     x = np.array([thumbnail(p.pixels, 16).ravel() for p in made], np.float64)
     x = (x - x.mean(0)) / np.maximum(x.std(0), 1e-3)
     half = len(x) // 2

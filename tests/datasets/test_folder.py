@@ -1,0 +1,129 @@
+"""The folder format: labels by source, regions in the picture's pixels, reports, splits."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from trees import folder_tree, write_table
+
+from whyray.datasets._resolve import load_dataset
+from whyray.datasets.folder import load
+from whyray.errors import DataError, InputError, UnknownName
+from whyray.testing import check_dataset
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return folder_tree(tmp_path)
+
+
+def labels(tree: Path) -> dict[str, dict[str, float]]:
+    return {c.id: {f: v for f, v in c.labels.items() if not math.isnan(v)} for c in load(str(tree)).cases()}
+
+
+def test_the_contract(tree: Path) -> None:
+    check_dataset(load(str(tree)), cases=6)
+
+
+def test_a_source_labels_what_it_looks_for(tree: Path) -> None:
+    told = labels(tree)
+    assert len(told["p0"]) == 15 and told["p0"]["pleural_effusion"] == 1 and told["p0"]["edema"] == 0
+    assert told["p1"]["no_finding"] == 1 and sum(told["p1"].values()) == 1
+    assert told["p2"] == {"pneumonia": 1, "no_finding": 0} and told["p3"] == {"pneumonia": 0, "no_finding": 1}
+    assert told["p4"] == {}
+    assert told["p5"] == {"nodule": 1, "edema": 0}
+
+
+def test_uncertain_and_unknown_labels_are_told(tree: Path) -> None:
+    cases = {c.id: c for c in load(str(tree)).cases()}
+    assert cases["p5"].facts["uncertain"] == ("pneumonia",) and cases["p0"].facts["uncertain"] == ()
+    assert cases["p4"].facts["unknown_labels"] == ("COVID-19", "ARDS")
+
+
+def test_the_column_labelled_decides(tree: Path) -> None:
+    row = {"image_id": "a", "file": "images/p0.png", "findings": "Mass", "dataset": "NIH ChestX-ray14"}
+    rows = [{**row, "labelled": "Mass|Nodule"}, {**row, "image_id": "b", "labelled": "nih-14", "dataset": ""}]
+    write_table(tree / "images.csv", rows)
+    (tree / "boxes.csv").unlink(), (tree / "masks.csv").unlink()
+    told = labels(tree)
+    assert told["a"] == {"mass": 1, "nodule": 0} and len(told["b"]) == 14
+
+
+def test_regions_are_in_pixels_of_the_picture_that_is_read(tree: Path) -> None:
+    case = load(str(tree)).cases()[0]
+    first, second, lung = case.regions()
+    assert (first.finding, first.box) == ("lung_opacity", (64, 32, 32, 32))  # of 1024 x 512, shown at 128 x 128
+    assert (second.finding, second.box, second.annotator) == ("pneumonia", (32, 64, 64, 32), "reader 1")
+    assert (lung.finding, lung.kind, lung.box) == ("left_lung", "anatomy", (16, 32, 32, 32))
+    assert lung.mask is not None and lung.mask.sum() == 32 * 32
+
+
+def test_another_column_of_pictures(tree: Path) -> None:
+    small = load(f"{tree},pictures=small").cases()
+    assert small[0].radiograph().shape == (64, 64) and small[1].radiograph().shape == (128, 128)
+    assert small[0].regions()[1].box == (16, 32, 32, 16) and small[0].regions()[2].mask.shape == (64, 64)
+    with pytest.raises(DataError, match="no column 'large'"):
+        load(f"{tree},pictures=large")
+
+
+def test_facts_views_and_reports(tree: Path) -> None:
+    first, second, *_ = load(str(tree)).cases()
+    assert second.radiograph().view == "AP" and second.facts["view"] == "AP Supine" and second.facts["age"] == 44
+    assert first.report == second.report == {"findings": "Effusion.", "indication": "Cough."}
+    assert first.radiograph().name == "p0" and first.patient == "patient0"
+
+
+def test_splits(tree: Path) -> None:
+    whole = load_dataset(f"folder:{tree}")
+    assert [len(whole.cases(s)) for s in ("train", "val", "test")] == [2, 1, 3]
+    part = load_dataset(f"folder:{tree}#test")
+    assert [c.id for c in part.cases()] == ["p3", "p4", "p5"] == [c.id for c in part.cases("test")]
+    with pytest.raises(DataError, match="keeps the split 'test' only"):
+        part.cases("train")
+    with pytest.raises(DataError, match="no split 'dev'; it has test, train, val"):
+        load_dataset(f"folder:{tree}#dev")
+
+
+def test_names_resolve() -> None:
+    assert len(load_dataset("phantom#test").cases()) == 1000
+    assert len(load_dataset("phantom:test=3#test").cases()) == 3
+    with pytest.raises(UnknownName, match="did you mean phantom"):
+        load_dataset("fantom")
+
+
+def test_tables_that_are_not_as_the_format_says(tree: Path) -> None:
+    for rows, words in (
+        ([{"image_id": "a", "picture": "x.png"}], "no column 'file'"),
+        ([{"image_id": "a", "file": "../x.png"}], "does not lie in"),
+        ([{"image_id": "a", "file": "/etc/x.png"}], "does not lie in"),
+        ([{"image_id": "a", "file": "x.png"}, {"image_id": "a", "file": "y.png"}], "twice"),
+        ([{"image_id": "a", "file": "x.png", "labelled": "Blobs"}], "'Blobs'"),
+    ):
+        write_table(tree / "images.csv", rows)
+        with pytest.raises(DataError, match=words):
+            load(str(tree))
+    with pytest.raises(DataError, match=r"images.csv was not found in nowhere"):
+        load(str(tree / "nowhere"))
+    (tree / "images.csv").write_bytes(b"\xff\xfe\x00image_id")
+    with pytest.raises(DataError, match="could not be read"):
+        load(str(tree))
+
+
+def test_a_missing_picture_fails_when_it_is_read(tree: Path) -> None:
+    (tree / "images/p2.png").unlink()
+    case = load(str(tree)).cases()[2]
+    with pytest.raises(InputError):
+        case.radiograph()
+
+
+def test_the_development_data(dev_data: Path) -> None:
+    dataset = load_dataset(f"folder:{dev_data / 'dev'}")
+    cases = dataset.cases()
+    assert len(cases) > 3000 and {"pneumonia", "pneumothorax", "no_finding"} <= set(dataset.findings)
+    children = [c for c in cases if str(c.facts["dataset"]).startswith("Paediatric")]
+    assert all({f for f, v in c.labels.items() if not math.isnan(v)} == {"pneumonia", "no_finding"} for c in children)
+    boxed = next(c for c in cases if c.facts["dataset"] == "NIH ChestX-ray14" and c.regions())
+    height, width = boxed.radiograph().shape
+    assert all(0 <= x and x + w <= width and y + h <= height for x, y, w, h in (r.box for r in boxed.regions()))
