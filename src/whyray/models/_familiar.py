@@ -13,7 +13,7 @@ def distance(embedding: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
 
 
 def fit_unfamiliar(embeddings: Tensor, shrinkage: float = 0.1) -> tuple[Tensor, Tensor]:
-    """(mean ``[d]``, whitening ``[d, d]``) of training embeddings ``[n, d]``.
+    """(mean ``[d]``, whitening ``[d, d]``) of training embeddings ``[n, d]``, whose mean squared distance is then 1.
 
     The covariance is shrunk towards its mean variance, so that directions the training data never used count as far,
     and not as infinitely far.
@@ -25,4 +25,5 @@ def fit_unfamiliar(embeddings: Tensor, shrinkage: float = 0.1) -> tuple[Tensor, 
     scale = covariance.diagonal().mean().clamp(min=1e-12)
     covariance = (1 - shrinkage) * covariance + shrinkage * scale * torch.eye(len(mean), dtype=rows.dtype)
     values, vectors = torch.linalg.eigh(covariance)
-    return mean.float(), (vectors / values.clamp(min=1e-12).sqrt()).float()
+    whitening = vectors / values.clamp(min=1e-12).sqrt()
+    return mean.float(), (whitening / (centred @ whitening).square().mean().sqrt().clamp(min=1e-12)).float()

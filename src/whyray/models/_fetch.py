@@ -72,6 +72,12 @@ def fetched(name: str, kind: str | None = None) -> Path:
     return path
 
 
+def is_here(name: str) -> bool:
+    """Whether a weight set has been fetched; its hash is checked when it is loaded."""
+    folder = cache_dir() / "xrv" / name
+    return any((folder / file).is_file() for file in ("model.json", "model.safetensors"))
+
+
 def set_aside(path: Path) -> str:
     """Rename a file that cannot be trusted; returns its new name ("(gone)" where there is none)."""
     if not path.exists():

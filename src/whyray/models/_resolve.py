@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    spec: str | os.PathLike[str], *, layer: str | None = None, device: str = "cpu", weights: str | None = None,
-    card: str | None = None,
+    spec: str | os.PathLike[str], *, layer: str | None = None, device: str = "cpu",
+    weights: str | os.PathLike[str] | None = None, card: str | os.PathLike[str] | None = None,
 ) -> Classifier:
     """A classifier by name (``mini``, ``xrv:...``, ``timm:...``), bundle folder, or ``package.module:factory``.
 
@@ -27,16 +26,23 @@ def load_model(
     """
     text = os.fspath(spec)
     place = _device(device)
-    loaded = _load(text, {k: v for k, v in (("weights", weights), ("card", card)) if v is not None})
+    loaded = _load(text, {k: os.fspath(v) for k, v in (("weights", weights), ("card", card)) if v is not None})
     if layer is None and place.type == "cpu":
         return loaded
     return _adapted(loaded, layer, place)
 
 
 def published() -> dict[str, str]:
-    """Name -> what it was trained on, of every published model; read as data, nothing is imported."""
-    facts = tomllib.loads(Path(__file__).with_name("xrv.toml").read_text(encoding="utf-8"))
-    return {f"xrv:{name}": f"Trained on {about['training']}." for name, about in facts["models"].items()}
+    """``xrv:NAME`` -> one line about it, and whether it has been fetched. Imports nothing heavy."""
+    from . import _fetch, xrv
+
+    lines = {}
+    for name in xrv.names():
+        known = xrv.entry(name)
+        here = "fetched" if _fetch.is_here(name) else "not fetched"
+        what = f"{known.network}, {known.size} px, trained on {known.training}"
+        lines[f"xrv:{name}"] = f"{what} ({here})"
+    return lines
 
 
 def _load(text: str, options: dict[str, str]) -> Classifier:
