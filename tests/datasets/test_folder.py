@@ -126,4 +126,4 @@ def test_the_development_data(dev_data: Path) -> None:
     assert all({f for f, v in c.labels.items() if not math.isnan(v)} == {"pneumonia", "no_finding"} for c in children)
     boxed = next(c for c in cases if c.facts["dataset"] == "NIH ChestX-ray14" and c.regions())
     height, width = boxed.radiograph().shape
-    assert all(0 <= x and x + w <= width and y + h <= height for x, y, w, h in (r.box for r in boxed.regions()))
+    assert all(x >= 0 and x + w <= width and y + h <= height for x, y, w, h in (r.box for r in boxed.regions()))

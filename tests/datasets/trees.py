@@ -61,8 +61,9 @@ def folder_tree(root: Path) -> Path:
         write_picture(root / f"images/p{i}.png", i)
         rows.append({
             "image_id": f"p{i}", "file": f"images/p{i}.png", "small": "small/p0.png" if i == 0 else "",
-            "dataset": source, "licence": "CC0", "patient_id": f"patient{i}", "view": "AP Supine" if i == 1 else "PA", "age": "44",
-            "sex": "F", "findings": found, "split": ("train", "train", "val", "test", "test", "test")[i],
+            "dataset": source, "licence": "CC0", "patient_id": f"patient{i}", "age": "44", "sex": "F",
+            "view": "AP Supine" if i == 1 else "PA", "findings": found,
+            "split": ("train", "train", "val", "test", "test", "test")[i],
             "width": "1024", "height": "512",
         })
     write_picture(root / "small/p0.png", 0, 64)
