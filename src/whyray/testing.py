@@ -97,7 +97,8 @@ def check_classifier(classifier: Classifier, radiographs: Sequence[Radiograph] |
     logits = classifier.logits(x).detach()
     assert logits.shape == (len(pictures), len(classifier.findings)), f"logits {tuple(logits.shape)}"
     assert torch.isfinite(logits).all(), "a logit is not finite"
-    torch.testing.assert_close(classifier.logits(x[:1]).detach(), logits[:1], atol=1e-4, rtol=1e-4)
+    alone = classifier.logits(x[:1]).detach()
+    assert torch.allclose(alone, logits[:1], atol=1e-4, rtol=1e-4), "a picture gets other logits in company"
     if "gradients" in classifier.capabilities:
         leaf = x.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(classifier.logits(leaf).sum(), leaf)
@@ -198,9 +199,10 @@ def _check_features(classifier: Classifier, x: Any, logits: Any) -> None:
     with torch.no_grad():
         same, taps = classifier.run(x, ("features",))
         assert taps["features"].ndim == 4, f"features are [b, d, h', w'], got {tuple(taps['features'].shape)}"
-        torch.testing.assert_close(same, logits, atol=1e-4, rtol=1e-4)
+        assert torch.allclose(same, logits, atol=1e-4, rtol=1e-4), "run and logits differ"
         with contextlib.suppress(UnmetNeed):
-            torch.testing.assert_close(classifier.head("features", taps["features"]), logits, atol=1e-4, rtol=1e-4)
+            cut = classifier.head("features", taps["features"])
+            assert torch.allclose(cut, logits, atol=1e-4, rtol=1e-4), "head(features) is not the logits"
 
 
 def _check_case(case: Case) -> None:

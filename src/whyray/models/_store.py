@@ -73,10 +73,10 @@ def load_bundle(path: str | Path, *, device: str = "cpu") -> TorchClassifier:
     module = build(config.architecture, len(config.findings))
     load_into(module, tensors, path.name)
     classifier = _classifier(module, config, Card.from_dict(data["card"]))
+    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if classifier.fingerprint != data["fingerprint"]:
         raise WeightsError(f"{path.name}: the fingerprint is not that of these weights and settings; restore the card")
     check_answer(classifier, data["known_answer"], path.name)
-    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return classifier
 
 
