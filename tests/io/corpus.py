@@ -8,7 +8,8 @@ The cases come from three files: pictures (PNG, JPEG, TIFF), dicom, and special 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +51,11 @@ def base() -> np.ndarray:
 BASE = base()
 
 
-def corpus() -> Iterator[Case]:
+@functools.cache
+def corpus() -> tuple[Case, ...]:
     """Every case, in a fixed order."""
     import corpus_dicom
     import corpus_pictures
     import corpus_special
 
-    yield from corpus_pictures.cases()
-    yield from corpus_dicom.cases()
-    yield from corpus_special.cases()
+    return (*corpus_pictures.cases(), *corpus_dicom.cases(), *corpus_special.cases())

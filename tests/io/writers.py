@@ -75,13 +75,15 @@ def exif(orientation: int, order: str = "<") -> bytes:
 # ---------------------------------------------------------------- TIFF
 
 
-def tiff(values: np.ndarray, photometric: int = 1, order: str = "<", extra: dict[int, tuple[str, tuple[int, ...]]] | None = None,
+def tiff(values: np.ndarray, photometric: int = 1, order: str = "<",
+    extra: dict[int, tuple[str, tuple[int, ...]]] | None = None,
          drop: tuple[int, ...] = (), following: int = 0) -> bytes:
     """An uncompressed TIFF in one strip. ``extra`` tag -> (letter, values) adds or replaces."""
     raw = values.astype(values.dtype.newbyteorder(order)).tobytes()
     samples = values.shape[2] if values.ndim == 3 else 1
     tags: dict[int, tuple[str, tuple[int, ...]]] = {
-        256: ("I", (values.shape[1],)), 257: ("I", (values.shape[0],)), 258: ("H", (values.dtype.itemsize * 8,) * samples),
+        256: ("I", (values.shape[1],)), 257: ("I", (values.shape[0],)),
+        258: ("H", (values.dtype.itemsize * 8,) * samples),
         259: ("H", (1,)), 262: ("H", (photometric,)), 273: ("I", (8,)), 277: ("H", (samples,)),
         278: ("I", (values.shape[0],)), 279: ("I", (len(raw),)), **(extra or {}),
     }

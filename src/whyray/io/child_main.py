@@ -17,6 +17,8 @@ from itertools import pairwise
 from typing import Any
 
 IDLE_SECONDS = 120
+NOISE = bytes((i * 89 + 55) % 255 for i in range(64))
+MOST_TAILS = 12
 
 
 def main() -> None:
@@ -97,38 +99,32 @@ def jpeg(body: bytes, colour: str | None) -> Any:
 
     options: dict[str, Any] = {"colorspace": colour, "outcolorspace": colour} if colour else {}
     runs = coded_runs(body)
-    sof = frame_kind(body)
     pixels = imagecodecs.jpeg8_decode(body, **options)
-    noise = bytes((i * 89 + 55) % 255 for i in range(64))
-    longer = imagecodecs.jpeg8_decode(spliced(body, runs, noise), **options)
+    longer = imagecodecs.jpeg8_decode(spliced(body, runs, NOISE), **options)
     if not np.array_equal(pixels, longer):
         raise Refused("incomplete")
-    last_start, last_end = runs[-1]
-    if sof in (0xC0, 0xC1, 0xC3) and last_end - last_start > 48:
-        tail = body[: last_end - 16] + noise[:16] + body[last_end:]
+    for start, end in scan_tails(body, runs)[:MOST_TAILS]:
+        if end - start < 48:
+            continue
         try:
-            same = np.array_equal(pixels, imagecodecs.jpeg8_decode(tail, **options))
+            tail = imagecodecs.jpeg8_decode(body[: end - 16] + NOISE[:16] + body[end:], **options)
         except RuntimeError:
-            same = False  # the codec noticed the noise: it does read to the end
-        if same:  # sixteen bytes that nobody reads: the stream lost its step somewhere
+            continue  # the codec noticed the noise: it does read to the end
+        if np.array_equal(pixels, tail):  # sixteen bytes that nobody reads: the stream lost its step somewhere
             raise Refused("damaged")
     return pixels
 
 
-def frame_kind(body: bytes) -> int:
-    """The SOF marker's second byte."""
-    at = 2
-    while at + 4 <= len(body):
-        if body[at] != 0xFF:
-            break
-        kind = body[at + 1]
-        if kind == 0xFF:
-            at += 1
-            continue
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            return kind
-        at += 2 + int.from_bytes(body[at + 2 : at + 4], "big")
-    raise Refused("damaged")
+def scan_tails(body: bytes, runs: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The runs that end a scan, not those that a restart marker follows."""
+    return [(start, end) for start, end in runs if not 0xD0 <= marker(body, end) <= 0xD7]
+
+
+def marker(body: bytes, at: int) -> int:
+    """The second byte of the marker at ``at``, behind any fill bytes."""
+    while body[at + 1] == 0xFF:
+        at += 1
+    return body[at + 1]
 
 
 def coded_runs(body: bytes) -> list[tuple[int, int]]:

@@ -1,9 +1,11 @@
 """Is this a frontal chest radiograph, upright and not inverted? Two small measures on a 24 x 24 thumbnail.
 
 ``distance``: how far the thumbnail lies from those of real radiographs (mean, 12 principal components and the rest;
-fitted by ``recipes/fit_frontal.py`` on training pictures, turned, shifted and scaled a little). ``likeness``: correlation
-with a drawn chest (two dark lungs, bright mediastinum), over places and sizes. A picture is called strange when both
-say so, inverted or turned when another way of showing it is far nearer. Measured rates: ``docs`` of the input report.
+fitted by ``recipes/fit_frontal.py`` on training pictures, mirrored, shifted and scaled a little). ``likeness``:
+correlation with a drawn chest (two dark lungs, bright mediastinum), over places and sizes. A picture is called strange
+when both say so, inverted or turned when another way of showing it is far nearer. Measured on pictures not used for
+the fit: 2-3 % of adult and under 1 % of children's frontal radiographs are called strange, 95 % of 85 other pictures,
+99 % of inverted ones; upside-down children are often missed.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 SIDE = 24
-STRANGE, ALIKE = 1.2, 0.5
+STRANGE, PLAUSIBLE, ALIKE = 1.2, 1.25, 0.5
 FAR_NEARER_INVERTED, FAR_NEARER_TURNED = 0.6, 0.7
 REFERENCE = Path(__file__).with_name("frontal.npz")
 
@@ -47,14 +49,14 @@ def look(pixels: NDArray[np.float32]) -> Look:
     here = distance(small)
     nearer = None
     if here > STRANGE:
-        turned = min(distance(np.rot90(small)), distance(np.rot90(small, 3)))
         others = {
-            "inverted": distance(1 - small) / FAR_NEARER_INVERTED,
-            "upside down": distance(small[::-1]) / FAR_NEARER_TURNED,
-            "on its side": turned / FAR_NEARER_TURNED,
+            "inverted": (distance(1 - small), FAR_NEARER_INVERTED),
+            "upside down": (distance(small[::-1]), FAR_NEARER_TURNED),
+            "on its side": (min(distance(np.rot90(small)), distance(np.rot90(small, 3))), FAR_NEARER_TURNED),
         }
-        best = min(others, key=lambda name: others[name])
-        nearer = best if others[best] < here else None
+        best = min(others, key=lambda name: others[name][0] / others[name][1])
+        there, factor = others[best]
+        nearer = best if there < min(PLAUSIBLE, factor * here) else None
     return Look(here, likeness(small), nearer)
 
 
@@ -101,7 +103,8 @@ def _chests() -> Floats:
     """Unit vectors ``[72, 484]`` of the drawn chest at several places and sizes."""
     places = [
         (x, y, scale, scale * wide)
-        for x in (0.44, 0.5, 0.56) for y in (0.40, 0.46, 0.52, 0.58) for scale in (0.8, 0.95, 1.1) for wide in (0.9, 1.1)
+        for x in (0.44, 0.5, 0.56) for y in (0.40, 0.46, 0.52, 0.58) for scale in (0.8, 0.95, 1.1) for wide in (0.9,
+            1.1)
     ]
     drawn = np.stack([_chest(*place)[1:-1, 1:-1].ravel() for place in places])
     drawn -= drawn.mean(axis=1, keepdims=True)

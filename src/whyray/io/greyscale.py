@@ -66,9 +66,11 @@ def ranged(values: Floats, low: float, high: float) -> Floats:
 
 
 def voi_table(values: Floats, lut: Lut) -> Floats:
-    """0..1 by a VOI LUT. Some writers declare more bits than the table uses: the used ones count."""
-    used = max(8, int(lut.entries.max()).bit_length())
-    return looked_up(values, lut) / (2 ** min(lut.bits, used) - 1 or 1)
+    """0..1 by a VOI LUT. Some writers declare far more bits than the table uses, or fewer: then the used ones count."""
+    used = max(1, int(lut.entries.max()).bit_length())
+    bits = lut.bits if lut.bits - 2 < used <= lut.bits else used
+    out: Floats = looked_up(values, lut) / (2**bits - 1)
+    return out
 
 
 def natural_range(low: float, high: float, bits: int) -> tuple[float, float]:

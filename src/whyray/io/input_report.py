@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..types import Radiograph
-from .frontal import look
+from .frontal import SIDE, look
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEAST_SIDE, LEAST_LEVELS, LEAST_SPAN, LEAST_DETAIL = 200, 48, 0.25, 1e-3
-MOST_BLACK, MOST_WHITE, MOST_BORDER, MOST_ASPECT, LOST_BAND, MOST_STROKES = 0.6, 0.25, 0.5, 1.7, 0.15, 0.003
+MOST_BLACK, MOST_WHITE, MOST_BORDER, MOST_ASPECT, LOST_BAND, MOST_STROKES = 0.6, 0.25, 0.5, 1.7, 0.15, 0.0012
 SHOWN = {
     "inverted": "The picture looks inverted (dark bones, bright lungs).",
     "upside down": "The picture looks upside down.",
@@ -42,22 +42,27 @@ def input_report(radiograph: Radiograph) -> tuple[str, ...]:
 
 
 def checks(radiograph: Radiograph) -> tuple[Check, ...]:
-    """Every check, passed or not, in the order of a report page. A picture with a part missing is not judged as a chest."""
+    """Every check, passed or not, in report order. A large border is cut off before the chest is judged."""
     pixels = radiograph.pixels
     margins = _margins(pixels)
     whole = all(check.warning is None for check in margins)
     return (
-        *_shape(radiograph), *_grey(pixels), *margins, _strokes(pixels), *(_view(pixels) if whole else ()),
+        *_shape(radiograph), *_grey(pixels), *margins, _strokes(pixels), *_view(pixels if whole else _trimmed(pixels)),
         Check("window", radiograph.voi), Check("bits", radiograph.bits),
     )
+
+
+def _check(name: str, value: float, failed: bool, sentence: str) -> Check:
+    return Check(name, round(float(value), 5), sentence if failed else None)
 
 
 def _shape(radiograph: Radiograph) -> tuple[Check, ...]:
     height, width = radiograph.shape
     side, aspect = min(height, width), max(height, width) / min(height, width)
+    small = f"The picture is small ({width} x {height} pixels)."
     return (
-        Check("shorter side", side, f"The picture is small ({width} x {height} pixels)." if side < LEAST_SIDE else None),
-        Check("aspect", round(aspect, 3), "The picture is unusually narrow." if aspect > MOST_ASPECT else None),
+        _check("shorter side", side, side < LEAST_SIDE, small),
+        _check("aspect", aspect, aspect > MOST_ASPECT, "The picture is unusually narrow."),
     )
 
 
@@ -65,23 +70,18 @@ def _grey(pixels: NDArray[np.float32]) -> tuple[Check, ...]:
     sample = pixels[:: max(1, pixels.shape[0] // 1024), :: max(1, pixels.shape[1] // 1024)]
     counts = np.bincount((sample * 255 + 0.5).astype(np.uint8).ravel(), minlength=256)
     share = counts / sample.size
-    total = np.cumsum(share)
-    low, high = np.searchsorted(total, [0.01, 0.99])
-    levels, span, black, white = np.count_nonzero(counts), (high - low) / 255, float(share[0]), float(share[255])
-    return (
-        Check("grey levels of 256", int(levels), f"Only {levels} grey levels are used." if levels < LEAST_LEVELS else None),
-        Check("contrast", round(float(span), 3), "The picture has very little contrast." if span < LEAST_SPAN else None),
-        Check("black share", round(black, 3), f"{black:.0%} of the picture is plain black." if black > MOST_BLACK else None),
-        Check("white share", round(white, 3), f"{white:.0%} of the picture is plain white." if white > MOST_WHITE else None),
-        _detail(pixels),
-    )
-
-
-def _detail(pixels: NDArray[np.float32]) -> Check:
-    """Mean second difference along rows: any real picture has grain."""
+    low, high = np.searchsorted(np.cumsum(share), [0.01, 0.99])
+    levels, span = int(np.count_nonzero(counts)), float(high - low) / 255
+    black, white = float(share[0]), float(share[255])
     lines = pixels[:: max(1, pixels.shape[0] // 64)]
-    value = float(np.abs(np.diff(lines, 2, axis=1)).mean())
-    return Check("detail", round(value, 5), "The picture has no detail at all." if value < LEAST_DETAIL else None)
+    detail = float(np.abs(np.diff(lines, 2, axis=1)).mean())  # any real picture has grain
+    return (
+        _check("grey levels of 256", levels, levels < LEAST_LEVELS, f"Only {levels} grey levels are used."),
+        _check("contrast", span, span < LEAST_SPAN, "The picture has very little contrast."),
+        _check("black share", black, black > MOST_BLACK, f"{black:.0%} of the picture is plain black."),
+        _check("white share", white, white > MOST_WHITE, f"{white:.0%} of the picture is plain white."),
+        _check("detail", detail, detail < LEAST_DETAIL, "The picture has no detail at all."),
+    )
 
 
 def _margins(pixels: NDArray[np.float32]) -> tuple[Check, ...]:
@@ -89,11 +89,11 @@ def _margins(pixels: NDArray[np.float32]) -> tuple[Check, ...]:
     top, bottom = _uniform_ends(pixels)
     left, right = _uniform_ends(pixels.T)
     border = 1 - max(0.0, 1 - top - bottom) * max(0.0, 1 - left - right)
-    lost = max(top, bottom) if max(left, right, min(top, bottom)) < 0.02 else 0.0
+    lost = max(top, bottom) if max(left, right, min(top, bottom)) < 0.1 else 0.0
+    gone = f"{lost:.0%} of the picture, at one end, is of one value: a part may be lost."
     return (
-        Check("border", round(border, 3), f"{border:.0%} of the picture is border." if border > MOST_BORDER else None),
-        Check("lost band", round(lost, 3),
-              f"{lost:.0%} of the picture, at one end, is of one value: a part may be lost." if lost > LOST_BAND else None),
+        _check("border", border, border > MOST_BORDER, f"{border:.0%} of the picture is border."),
+        _check("lost band", lost, lost > LOST_BAND, gone),
     )
 
 
@@ -105,12 +105,20 @@ def _uniform_ends(pixels: NDArray[np.float32]) -> tuple[float, float]:
     return float(varied[0] / len(pixels)), float(1 - (varied[-1] + 1) / len(pixels))
 
 
+def _trimmed(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Without uniform rows and columns at the edges."""
+    rows, columns = (np.flatnonzero(np.ptp(pixels, axis=axis) > 1.5 / 255) for axis in (1, 0))
+    if min(rows.size, columns.size) < SIDE:
+        return pixels
+    return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
 def _strokes(pixels: NDArray[np.float32]) -> Check:
     """Share of near-white pixels with dark on both sides within two steps: letters and arrows are thin and bright."""
     white = pixels[:, 3:-3] > 0.97
     dark_beside = (pixels[:, :-6] < 0.5) & (pixels[:, 6:] < 0.5)
     share = float((white & dark_beside).mean())
-    return Check("strokes", round(share, 5), "Much text seems to be burned into the picture." if share > MOST_STROKES else None)
+    return _check("strokes", share, share > MOST_STROKES, "Much text seems to be burned into the picture.")
 
 
 def _view(pixels: NDArray[np.float32]) -> tuple[Check, ...]:

@@ -52,7 +52,8 @@ def load_image(path: str | os.PathLike[str], *, voi: Voi = "file", salt: str | N
         raise InputError(path, "there is not enough memory to read it", "close other programs") from None
 
 
-def decode_image(data: bytes, path: str | os.PathLike[str], *, voi: Voi = "file", salt: str | None = None) -> Radiograph:
+def decode_image(data: bytes, path: str | os.PathLike[str], *, voi: Voi = "file",
+    salt: str | None = None) -> Radiograph:
     """The same from bytes (an upload); ``path`` only names it. Raises InputError."""
     kind, read = _reader(data, path, voi, salt)
     try:
