@@ -1,0 +1,59 @@
+"""A recipe: a TOML file whose tables ``[stage.NAME]`` build one stack of artefacts that belong together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import SettingError, UnknownName
+from .checkpoints import disk_errors, put
+from .classifier import train_classifier
+from .loop import Report
+from .measure import measured
+from .plan import plan_from
+from .settings import read_toml
+
+Stage = Callable[[Mapping[str, Any], Path, "Report | None"], Path]
+
+
+def run_recipe(
+    path: str | Path, out: Path, *, stages: Sequence[str] | None = None, report: Report | None = None
+) -> Mapping[str, Path]:
+    """Run the stages (all, or those named) in the order of the file; returns stage -> what it made, in ``out/STAGE``.
+
+    A stage that was stopped goes on where it was; one that is done ends at once. ``out/recipe.json`` says which
+    classifier everything belongs to. Raises SettingError, UnknownName for an unknown stage, and what a stage raises.
+    """
+    tables = read_toml(path).get("stage", {})
+    if not isinstance(tables, Mapping) or not tables:
+        raise SettingError(f"{path} has no table [stage.NAME]; a recipe has at least [stage.classifier]")
+    for name in (*tables, *(stages or ())):
+        if name not in STAGES or name not in tables:
+            raise UnknownName("stage", name, tuple(t for t in tables if t in STAGES))
+    made: dict[str, Path] = {}
+    for name, table in tables.items():
+        if stages is None or name in stages:
+            made[name] = STAGES[name](table, out / name, report)
+    with disk_errors(out):
+        paths = {k: str(v) for k, v in made.items()}
+        facts = {"recipe": Path(path).name, "fingerprint": _fingerprint(out), "made": paths}
+        put(out / "recipe.json", (json.dumps(facts, indent=1) + "\n").encode())
+    return made
+
+
+def _classifier(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
+    plan = plan_from(table)
+    return measured(train_classifier(plan, out, report), plan, report=report)
+
+
+def _fingerprint(out: Path) -> str | None:
+    """Fingerprint of the classifier in a stack, or None before it is made."""
+    try:
+        return str(json.loads((out / "classifier/model.json").read_text())["fingerprint"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+STAGES: dict[str, Stage] = {"classifier": _classifier}

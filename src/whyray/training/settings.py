@@ -1,0 +1,96 @@
+"""Dataclasses from TOML: an unknown key, or a value of the wrong kind, fails with the choices."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import SettingError, suggestion
+
+T = TypeVar("T")
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises SettingError where it cannot be read."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}; check the path") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is not TOML: {error}") from None
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A frozen dataclass (nested ones and tuples of them too) from TOML values; ``where`` names the table in errors."""
+    from pydantic import TypeAdapter, ValidationError
+
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise SettingError(f"{where} has no setting {key!r}; {suggestion(key, tuple(fields))}")
+        inner = _dataclass(hints[key])
+        if inner is not None and isinstance(value, Mapping):
+            out[key] = from_mapping(inner, value, f"{where}.{key}")
+        elif inner is not None and isinstance(value, list | tuple):
+            out[key] = tuple(from_mapping(inner, v, f"{where}.{key}") for v in value)
+        else:
+            try:
+                out[key] = TypeAdapter(hints[key]).validate_python(value)
+            except ValidationError as error:
+                raise SettingError(f"{where}.{key} = {value!r:.60}: {error.errors()[0]['msg']}") from None
+    missing = [n for n, f in fields.items() if n not in out and _required(f)]
+    if missing:
+        raise SettingError(f"{where} lacks the setting {missing[0]!r}")
+    return cls(**out)
+
+
+def with_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """The tables with ``key=value`` or ``table.key=value`` put in; a value is TOML, or else text."""
+    out: dict[str, Any] = dict(values)
+    for change in changes:
+        path, equals, text = change.partition("=")
+        if not equals or not path.strip():
+            raise SettingError(f"{change!r} came; write key=value, such as loop.epochs=20")
+        *tables, key = path.strip().split(".")
+        place = out
+        for table in tables:
+            if not isinstance(place.get(table, {}), Mapping):
+                raise SettingError(f"{path!r}: {table} is no table of the plan")
+            place[table] = dict(place.get(table, {}))
+            place = place[table]
+        try:
+            place[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            place[key] = text
+    return out
+
+
+def expanded(text: str) -> str:
+    """``$NAME`` replaced from the environment. Raises SettingError for a variable that is not set."""
+    def value(match: re.Match[str]) -> str:
+        name = match.group(1) or match.group(2)
+        if name not in os.environ:
+            raise SettingError(f"{text!r} needs the environment variable {name}: set it to the folder that is meant")
+        return os.environ[name]
+
+    return re.sub(r"\$(?:(\w+)|\{(\w+)\})", value, text)
+
+
+def _dataclass(hint: Any) -> type[Any] | None:
+    """The dataclass in ``X`` or ``tuple[X, ...]``, else None."""
+    for candidate in (hint, *typing.get_args(hint)):
+        if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
+            return candidate
+    return None
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
