@@ -19,6 +19,7 @@ from whyray.models._layers import layers, probe_input
 from whyray.models._resolve import load_model
 from whyray.models._torch import TorchClassifier
 from whyray.models.wrapped import wrap
+from whyray.testing import check_classifier
 from whyray.types import Radiograph
 
 FINDINGS = ["Nodule", "Mass", "Edema"]
@@ -195,6 +196,10 @@ def test_the_module_is_as_it_was_also_when_it_raises(case: tuple) -> None:
         classifier.run(x, tuple(classifier.taps))
     handle.remove()
     assert state(module) == before and torch.equal(torch.get_rng_state(), seed)
+
+
+def test_the_contract_holds(case: tuple) -> None:
+    check_classifier(case[1])
 
 
 def test_threads_do_not_read_each_others_taps() -> None:
