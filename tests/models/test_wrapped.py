@@ -203,18 +203,25 @@ def test_the_contract_holds(case: tuple) -> None:
 
 
 def test_threads_do_not_read_each_others_taps() -> None:
-    classifier = wrap(Channelslast().eval().requires_grad_(False), findings=FINDINGS, size=64)
+    module = nn.Sequential(Channelslast(), nn.Dropout(0.5)).train()
+    classifier = wrap(module, findings=FINDINGS, size=64)
     x = torch.rand(8, 1, 64, 64)
-    alone = [classifier.run(row[None], ("features",))[1]["features"].detach() for row in x]
+
+    def read(row: Tensor) -> tuple[Tensor, Tensor]:
+        logits, taps = classifier.run(row[None], ("features",))
+        return logits, taps["features"]
+
+    alone = [torch.cat([v.detach().flatten() for v in read(row)]) for row in x]
     came: dict[int, list[Tensor]] = {}
 
     def work(i: int) -> None:
-        came[i] = [classifier.run(x[i : i + 1], ("features",))[1]["features"].detach() for _ in range(20)]
+        came[i] = [torch.cat([v.detach().flatten() for v in read(x[i])]) for _ in range(20)]
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
     [t.start() for t in threads]
     [t.join() for t in threads]
-    assert all(torch.equal(v, alone[i]) for i in came for v in came[i])
+    assert len(came) == 8 and all(torch.equal(v, alone[i]) for i in came for v in came[i])
+    assert all(m.training for m in module.modules()) and all(p.requires_grad for p in module.parameters())
 
 
 def test_fingerprint_follows_weights_preparation_and_order() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -63,22 +64,45 @@ def from_map(value: Tensor, original: Tensor, tap: Tap) -> Tensor:
     return value.clone()  # an in-place operation behind the tap must not reach what was read
 
 
+@dataclass
+class _Flags:
+    """What a module in use was like: how many use it, which parts were training, which parameters wanted gradients."""
+
+    inside: int = 0
+    training: list[nn.Module] = field(default_factory=list)
+    wanting: list[nn.Parameter] = field(default_factory=list)
+
+
+_LOCK = threading.Lock()
+_QUIET: weakref.WeakKeyDictionary[nn.Module, _Flags] = weakref.WeakKeyDictionary()
+
+
 @contextlib.contextmanager
 def quiet(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and no gradient recorded for parameters; every flag is put back, also on errors."""
-    training = [m for m in module.modules() if m.training]
-    wanting = [p for p in module.parameters() if p.requires_grad]
-    try:
-        for m in training:
+    """Evaluation mode, and no gradient recorded for parameters; every flag is put back, also on errors.
+
+    Of several threads inside at once, the last to leave puts the flags back.
+    """
+    with _LOCK:
+        found = _QUIET.setdefault(module, _Flags())
+        found.inside += 1
+        found.training += [m for m in module.modules() if m.training]
+        found.wanting += [p for p in module.parameters() if p.requires_grad]
+        for m in found.training:
             m.training = False
-        for p in wanting:
+        for p in found.wanting:
             p.requires_grad_(False)
+    try:
         yield
     finally:
-        for m in training:
-            m.training = True
-        for p in wanting:
-            p.requires_grad_(True)
+        with _LOCK:
+            found.inside -= 1
+            if not found.inside:
+                del _QUIET[module]
+                for m in found.training:
+                    m.training = True
+                for p in found.wanting:
+                    p.requires_grad_(True)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -83,7 +84,7 @@ class TorchClassifier(Classifier):
         state = self._module.state_dict()
         key = tuple((k, t.data_ptr(), t._version, t.device) for k, t in state.items())
         if self._hashed[0] != key:
-            about = {"architecture": self.architecture or repr(self._module), "findings": self.findings,
+            about = {"architecture": self.architecture or described(self._module), "findings": self.findings,
                      "columns": self.wiring.columns, "preparation": asdict(self.card.preparation)}
             self._hashed = key, fingerprint_of(about, state)
         return self._hashed[1]
@@ -156,6 +157,12 @@ class TorchClassifier(Classifier):
         if name not in self.wiring.taps:
             raise UnknownName(f"tap of {self.name}", name, tuple(self.wiring.taps))
         return self.wiring.taps[name]
+
+
+def described(module: nn.Module) -> str:
+    """Class and structure of a module that nobody described; addresses, which change from run to run, are left out."""
+    structure = re.sub(r" at 0x[0-9a-f]+", "", repr(module))
+    return f"{type(module).__module__}.{type(module).__qualname__}\n{structure}"
 
 
 def fingerprint_of(about: Mapping[str, object], state: Mapping[str, Tensor]) -> str:
