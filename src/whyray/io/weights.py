@@ -95,8 +95,9 @@ def read_bytes(path: str | os.PathLike[str], *, sha256: str | None = None) -> by
         os.close(handle)
         raise WeightsError(f"{name} is no weights file: give a regular file of 9 bytes to {MOST_BYTES >> 30} GiB")
     with os.fdopen(handle, "rb") as file:
-        if facts.st_blocks * 512 < facts.st_size // 64:
-            raise WeightsError(f"{name} is a sparse file: most of it was never written; download it again")
+        if not any(file.read(9)):  # no format begins with zeros: a file that was never written, maybe of any size
+            raise WeightsError(f"{name} begins with zeros: it was never written in full; download it again")
+        file.seek(0)
         data = file.read(facts.st_size)
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise WeightsError(f"{name} does not have the expected sha256 {sha256[:12]}…; download it again")
