@@ -29,7 +29,7 @@ def test_what_it_returns(tmp_path: Path) -> None:
     assert isinstance(found, Radiograph) and found.pixels.dtype == np.float32 and not found.pixels.flags.writeable
     assert (found.shape, found.bits, found.view, found.laterality) == (BASE.shape, 8, "PA", "L")
     assert found.spacing_mm == (0.2, 0.2)
-    assert found.name == "one" and found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found.name == "one.two" and found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert found.facts["modality"] == "CR" and found.patient_key and not found.warnings
 
 

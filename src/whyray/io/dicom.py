@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xcf\xfa\xed\xfe")
 LEAST_LEVELS = 16
+Placing = Callable[["NDArray[np.float32]"], "NDArray[np.float32]"]
 
 
 def read_dicom(data: bytes, voi: Voi = "file", salt: str | None = None) -> Picture:
@@ -74,7 +76,7 @@ def grey(stored: NDArray[Any], head: Header, voi: Voi) -> tuple[NDArray[np.float
 
     The chain runs over the values that occur, not over the pixels. Padding becomes black and counts for nothing.
     """
-    values, counts, index = _occurring(stored)
+    values, counts, place = _occurring(stored)
     padding = np.zeros(values.size, bool)
     if head.padding:
         padding = (values >= head.padding[0]) & (values <= head.padding[1])
@@ -83,21 +85,29 @@ def grey(stored: NDArray[Any], head: Header, voi: Voi) -> tuple[NDArray[np.float
     table, shown, notes = _table(values, ~padding, head, voi)
     table[padding] = 0
     share = float(counts[padding].sum() / stored.size)
-    return table.astype(np.float32)[index].reshape(stored.shape), shown, share, notes
+    return place(table.astype(np.float32)), shown, share, notes
 
 
-def _occurring(stored: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[Any]]:
-    """Values that occur, how often, and each pixel's place among them."""
+def _occurring(stored: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.int64], Placing]:
+    """Values that occur, how often, and a function that puts one new value for each of them in its pixels."""
     if stored.dtype.itemsize > 2:
         values, index, counts = np.unique(stored, return_inverse=True, return_counts=True)
-        return values.astype(np.float64), counts, index.reshape(stored.shape)
-    low = int(stored.min())
-    offset = (stored.astype(np.int32) - low).astype(np.uint16)
-    every = np.bincount(offset.ravel())
+        return values.astype(np.float64), counts, lambda table: table[index].reshape(stored.shape)
+    size, signed = 256 ** stored.dtype.itemsize, stored.dtype.kind == "i"
+    codes = stored.view(f"u{stored.dtype.itemsize}")  # two's complement as a place in a table
+    every = np.zeros(size, np.int64)
+    for rows in np.array_split(codes, max(1, codes.size >> 20)):  # bincount needs eight bytes a pixel
+        every += np.bincount(rows.ravel(), minlength=size)
     present = np.flatnonzero(every)
-    place = np.zeros(every.size, np.uint16)
-    place[present] = np.arange(present.size, dtype=np.uint16)
-    return (present + low).astype(np.float64), every[present], place[offset]
+    values = np.where(present >= size // 2, present - size, present) if signed else present
+
+    def placed(table: NDArray[np.float32]) -> NDArray[np.float32]:
+        whole = np.zeros(size, np.float32)
+        whole[present] = table
+        out: NDArray[np.float32] = whole[codes]
+        return out
+
+    return values.astype(np.float64), every[present], placed
 
 
 def _table(

@@ -64,6 +64,8 @@ def header(walked: Walked) -> Header:
     if photometric not in COMPONENTS:
         raise Malformed("it does not say how grey values are to be shown (Photometric Interpretation)")
     shape = walked.text(0x20500020)
+    if photometric == "MONOCHROME1" and shape == "IDENTITY":
+        notes.append("The header contradicts itself about which grey is dark; its MONOCHROME1 was followed.")
     return Header(
         rows=_integer(walked, 0x00280010, "Rows"), columns=_integer(walked, 0x00280011, "Columns"),
         frames=_frames(walked), samples=(walked.shorts(0x00280002) or (1,))[0],

@@ -6,8 +6,10 @@ import os
 import stat
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, clipped, printable
 from .limits import limits
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".dcm", ".dicom", ".dic", ".ima", ".nii")
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -40,9 +42,12 @@ def stdin_bytes(source: str, handle: int) -> bytes:
 
 
 def label(path: str | os.PathLike[str]) -> str:
-    """The file's stem, for tables and folders: a name, never a path."""
+    """The file's name without its suffix, for tables and folders: printable, at most 100 characters, no path."""
     name = Path(os.fspath(path)).name
-    return name.split(".")[0] or name or "radiograph"
+    for suffix in (".gz", *SUFFIXES):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            name = name[: -len(suffix)]
+    return clipped(printable(name).strip(), 100) or "radiograph"
 
 
 def _regular_size(handle: int, path: str | os.PathLike[str]) -> int:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from ..errors import InputError
 from .dicom_walk import is_dicom
+from .files import SUFFIXES
 
-PICTURES = {".png", ".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".dcm", ".dicom", ".dic", ".ima", ".nii", ".nii.gz"}
+PICTURES = {*SUFFIXES, ".nii.gz"}
 LISTS = (".txt", ".lst", ".csv")
 COLUMNS = ("image", "file", "path")
 MOST_LIST_BYTES = 64 << 20

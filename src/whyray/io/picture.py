@@ -38,8 +38,12 @@ def grey_of_rgb(rgb: NDArray[Any]) -> tuple[NDArray[np.float32], str | None]:
     top = float(np.iinfo(rgb.dtype).max)
     spread = rgb.max(axis=2) - rgb.min(axis=2)
     if not spread.any():
-        return rgb[..., 0].astype(np.float32) / np.float32(top), None
-    grey = sum((np.float32(w / top) * rgb[..., i] for i, w in enumerate(LUMA)), np.zeros(rgb.shape[:2], np.float32))
+        grey = rgb[..., 0].astype(np.float32)
+        grey /= np.float32(top)
+        return grey, None
+    grey = np.zeros(rgb.shape[:2], np.float32)
+    for channel, weight in enumerate(LUMA):
+        grey += rgb[..., channel] * np.float32(weight / top)
     share = float((spread > 0.1 * top).mean())
     if share == 0:
         return grey, "The colour channels differ a little; their luminance was taken."
@@ -51,7 +55,9 @@ def grey_of_integers(values: NDArray[Any], bits: int) -> NDArray[np.float32]:
     low, high = natural_range(float(values.min()), float(values.max()), bits)
     if bits <= 8:
         low, high = 0.0, 255.0
-    return (values.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1.0))
+    table = (np.arange(np.iinfo(values.dtype).max + 1) - low) / max(high - low, 1.0)
+    out: NDArray[np.float32] = table.astype(np.float32)[values]
+    return out
 
 
 def opaque(values: NDArray[Any]) -> tuple[NDArray[Any], str | None]:
