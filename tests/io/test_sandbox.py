@@ -25,7 +25,7 @@ def test_there_is_no_network() -> None:
         pytest.skip("this system does not permit unshare -rn")
     with socket.create_server(("127.0.0.1", 0)) as server:
         reach = f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}), 2)"
-        with pytest.raises(WeightsError, match="unreachable|refused|denied"):
+        with pytest.raises(WeightsError, match=r"unreachable|refused|denied"):
             run(reach)
 
 
