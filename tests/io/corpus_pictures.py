@@ -231,6 +231,12 @@ def broken_tiff() -> Iterator[Case]:
     Image.fromarray(BASE).save(lzw, "TIFF", compression="tiff_lzw")
     packed = lzw.getvalue()
     spoiled = packed[:2000] + bytes(6000) + packed[8000:]
+    deflated = io.BytesIO()
+    Image.fromarray(BASE).save(deflated, "TIFF", compression="tiff_adobe_deflate")
+    at = len(deflated.getvalue()) // 2
+    holed = deflated.getvalue()[:at] + bytes(100) + deflated.getvalue()[at + 100 :]
+    inside = io.BytesIO()
+    Image.fromarray(BASE).save(inside, "TIFF", compression="jpeg")
     pages = io.BytesIO()
     Image.fromarray(BASE).save(pages, "TIFF", save_all=True, append_images=[Image.fromarray(BASE[::-1])])
     bad = {
@@ -246,6 +252,7 @@ def broken_tiff() -> Iterator[Case]:
         "big_tiff": (b"II+\0\x08\0\0\0" + good[8:], "BigTIFF"), "cielab": (tiff(RGB, 8), "colours"),
         "signed": (tiff(BASE, extra={339: ("H", (2,))}), "8 or 16 bits"),
         "jpeg_old": (tiff(BASE, extra={259: ("H", (6,))}), "compression"),
+        "holed_deflate": (holed, "damaged"), "jpeg_inside": (inside.getvalue(), "compression"),
         "spoiled_lzw": (spoiled, ""), "not_lzw": (tiff(BASE, extra={259: ("H", (5,))}), ""),
         "not_deflate": (tiff(BASE, extra={259: ("H", (8,))}), ""),
         "palette_short": (tiff(BASE, 3, extra={320: ("H", (1, 2, 3))}), "palette"),

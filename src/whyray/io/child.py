@@ -29,7 +29,7 @@ REQUESTS_A_PROCESS = 64  # then a fresh one: what a codec leaks or spoils does n
 
 
 class DecodeFailed(Exception):
-    """``reason``: "incomplete", "damaged", "unsupported", "memory", "time" or "crash"."""
+    """``reason``: "incomplete", "damaged", "unsupported", "memory", "time", "crash" or "missing"."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -103,6 +103,7 @@ def _started() -> subprocess.Popen[bytes]:
     other = sorted({p for p in sys.path if p.endswith(("site-packages", "dist-packages"))} - {home})
     program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child_main.py")), json.dumps([home, *other])]
     bare = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+    bare |= {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     process = subprocess.Popen(
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, env=bare, cwd="/",
     )

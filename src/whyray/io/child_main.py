@@ -50,6 +50,8 @@ def served(head: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes | m
         pixels = np.ascontiguousarray(decoded(head, body))
     except MemoryError:
         return {"reason": "memory"}, b""
+    except ImportError:
+        return {"reason": "missing"}, b""
     except BaseException as error:  # a Rust or C++ codec may raise anything
         return {"reason": getattr(error, "reason", "damaged")}, b""
     finally:

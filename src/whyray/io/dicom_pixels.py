@@ -78,6 +78,8 @@ def significant(pixels: NDArray[Any], head: Header, overlays: bool) -> NDArray[A
     stored, shift = head.bits, head.high_bit + 1 - head.bits
     if stored == head.allocated and pixels.dtype.itemsize * 8 == stored:
         return pixels.view(f"i{stored // 8}") if head.signed and pixels.dtype.kind == "u" else pixels
+    if not head.signed and shift == 0 and pixels.dtype.kind == "u" and int(pixels.max()) < 1 << stored:
+        return pixels  # the usual case, without two copies of four bytes a pixel
     wide: NDArray[Any] = pixels.astype(np.int64 if head.allocated == 32 else np.int32)
     value = (wide >> shift) & ((1 << stored) - 1)
     if head.signed:

@@ -64,9 +64,10 @@ def _regular_size(handle: int, path: str | os.PathLike[str]) -> int:
 
 
 def _all_of(handle: int, size: int, path: str | os.PathLike[str]) -> bytes:
-    data = bytearray()
-    while len(data) < size and (part := os.read(handle, size - len(data))):
-        data += part
-    if len(data) != size:
+    parts, left = [], size
+    while left and (part := os.read(handle, left)):  # one part, as a rule
+        parts.append(part)
+        left -= len(part)
+    if left:
         raise InputError(path, "the file became shorter while it was read", "wait until it is written, then try again")
-    return bytes(data)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REDUCED = 1
-COMPRESSIONS = (1, 5, 7, 8, 32773, 32946)  # none, LZW, JPEG, deflate, PackBits, deflate (old number)
+DEFLATE = (8, 32946)
+COMPRESSIONS = (1, 5, 32773, *DEFLATE)  # none, LZW, PackBits; JPEG inside TIFF is left out: damage would go unseen
 
 
 def read_jpeg(data: bytes) -> Picture:
@@ -100,8 +102,24 @@ def _check_strips(data: bytes, tags: dict[int, tuple[int, ...]], plain: int) -> 
         raise Malformed("its TIFF header is damaged")
     if any(s < 8 or n == 0 or s + n > len(data) for s, n in zip(starts, lengths)):
         raise Malformed("its TIFF picture ends in the middle")
-    if tags.get(259, (1,))[0] == 1 and sum(lengths) < plain:
+    compression = tags.get(259, (1,))[0]
+    held = sum(lengths) if compression == 1 else plain
+    if compression in DEFLATE:
+        held = sum(_inflated_size(data[s : s + n], plain) for s, n in zip(starts, lengths))
+    if held < plain:
         raise Malformed("it holds fewer pixels than its size asks for")
+
+
+def _inflated_size(packed: bytes, most: int) -> int:
+    """Bytes of one deflated strip, whose checksum must be right: libtiff passes over a wrong one."""
+    inflate = zlib.decompressobj()
+    try:
+        size = len(inflate.decompress(packed, most + limits().side_most * 8))
+    except zlib.error:
+        raise Malformed("its compressed pixels are damaged") from None
+    if not inflate.eof:
+        raise Malformed("its compressed pixels are incomplete")
+    return size
 
 
 def _palette(values: NDArray[Any], tags: dict[int, tuple[int, ...]]) -> NDArray[np.uint8]:

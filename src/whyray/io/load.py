@@ -31,6 +31,7 @@ DECODING = {
     "incomplete": "its compressed picture is incomplete", "damaged": "its compressed picture is damaged",
     "unsupported": "its compression is not supported", "memory": "decoding it needs too much memory",
     "time": "decoding it takes too long", "crash": "its compressed picture broke the decoder",
+    "missing": "the package imagecodecs, which decodes it, is missing or broken",
 }
 
 
