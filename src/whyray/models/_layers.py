@@ -126,7 +126,7 @@ def token_grid(tokens: int, seen: Trace) -> tuple[int, tuple[int, int]] | None:
 def named(module: nn.Module, seen: Trace, layer: str) -> Tap:
     """The tap of a layer the user named. Raises UnknownName or SettingError with the choices."""
     if layer not in dict(module.named_modules()):
-        raise UnknownName("layer", layer, [e.name for e in seen.outputs if layout_of(e.shape, seen)][-40:])
+        raise UnknownName("layer", layer, [e.name for e in seen.outputs if layout_of(e.shape, seen)][::-1])
     event = next((e for e in reversed(seen.outputs) if e.name == layer), None)
     tap = _tap(event, seen) if event is not None else None
     if tap is None:
