@@ -10,12 +10,11 @@ from .contracts import Classifier, Dataset
 from .errors import SettingError
 from .jobs.explain import Explained, Plan, explain_radiographs
 from .jobs.files import Batch, Report, explain_files, predict_files, silent
+from .models.wrapped import wrap
 from .registry import MODELS
 from .types import Prediction, Radiograph, Score, Voi
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from .datasets._check import DataReport
 
 __all__ = [
@@ -69,26 +68,6 @@ def load_model(
     from .models._resolve import load_model as load
 
     return load(str(spec), layer=layer, device=device, weights=weights, card=card)
-
-
-def wrap(
-    module: nn.Module,
-    *,
-    findings: Sequence[str],
-    size: int | tuple[int, int] = 224,
-    mean: float | Sequence[float] = 0.0,
-    std: float | Sequence[float] = 1.0,
-    layer: str | None = None,
-    name: str = "wrapped",
-) -> Classifier:
-    """A classifier from the ``nn.Module`` you have in memory; the module itself is not changed.
-
-    module    ``[b, c, h, w]`` -> logits ``[b, f]``; findings names its outputs in order ("" = not a finding).
-    mean, std applied to pixels in 0..1; one number, or one a channel.
-    """
-    from .models.wrapped import wrap as make
-
-    return make(module, findings=findings, size=size, mean=mean, std=std, layer=layer, name=name)
 
 
 def load_dataset(spec: str) -> Dataset:
