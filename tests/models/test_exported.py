@@ -19,6 +19,8 @@ from whyray.errors import SettingError, UnmetNeed, WeightsError
 from whyray.models import exported
 from whyray.models._resolve import load_model
 from whyray.networks.densenet import DenseNet
+from whyray.registry import EXPLAINERS, explainer
+from whyray.testing import check_classifier, check_explainer
 
 FINDINGS = ["nodule", "", "edema"]
 CARD = {"findings": FINDINGS, "preparation": {"size": [64, 64], "mean": [0.5], "std": [0.25]}}
@@ -81,6 +83,9 @@ def test_programs_equal_their_module(name: str, files: Path, network: DenseNet) 
     assert classifier.fingerprint == load_model(f"exported:{files / name}").fingerprint
     with pytest.raises(SettingError):
         load_model(f"exported:{files / name}", weights="w.safetensors")
+    if name != "single.pt2":  # a program of a fixed batch takes one picture at a time; that is tested above
+        check_classifier(classifier)
+    check_explainer(explainer("gradcam"), classifier)  # no features: the skip says so
 
 
 def test_onnx_gives_logits_only(files: Path) -> None:
@@ -94,6 +99,9 @@ def test_onnx_gives_logits_only(files: Path) -> None:
         classifier.run(x, ("features",))
     with pytest.raises(UnmetNeed):
         assert classifier.module
+    check_classifier(classifier)
+    for name in EXPLAINERS.names():
+        check_explainer(explainer(name), classifier)
 
 
 def test_onnx_with_weights_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from whyray.models._layers import layers, probe_input
 from whyray.models._resolve import load_model
 from whyray.models._torch import TorchClassifier
 from whyray.models.wrapped import wrap
-from whyray.testing import check_classifier
+from whyray.registry import explainer
+from whyray.testing import check_classifier, check_explainer
 from whyray.types import Radiograph
 
 FINDINGS = ["Nodule", "Mass", "Edema"]
@@ -200,6 +201,7 @@ def test_the_module_is_as_it_was_also_when_it_raises(case: tuple) -> None:
 
 def test_the_contract_holds(case: tuple) -> None:
     check_classifier(case[1])
+    check_explainer(explainer("gradcam"), case[1])
 
 
 def test_threads_do_not_read_each_others_taps() -> None:

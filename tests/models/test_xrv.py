@@ -22,6 +22,8 @@ from whyray.findings import VOCABULARIES
 from whyray.models import _fetch, xrv
 from whyray.networks.autoencoder import ResNetAE
 from whyray.networks.resnet import ResNet
+from whyray.registry import explainer
+from whyray.testing import check_classifier, check_explainer
 
 NAME = "densenet121-res224-chex"
 
@@ -134,6 +136,8 @@ def test_fetched_classifier_equals_the_original(place: str, original: Any) -> No
     logits, taps = classifier.run(x, ("features",))
     assert taps["features"].shape == (3, 1024, 7, 7) and taps["features"].min() >= 0
     assert torch.allclose(classifier.head("features", taps["features"]), logits, atol=1e-5)
+    check_classifier(classifier)
+    check_explainer(explainer("gradcam"), classifier)
 
 
 def test_thresholds_are_upstream_operating_points(place: str, peer: ModuleType) -> None:

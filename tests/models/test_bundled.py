@@ -1,0 +1,54 @@
+"""``analytic`` and the bundled ``mini`` keep the contract; ``mini`` is what its card says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import whyray
+from whyray.models import mini
+from whyray.registry import EXPLAINERS, explainer
+from whyray.testing import check_classifier, check_explainer
+
+SHIPPED = Path(mini.__file__).parent / "weights"
+
+
+@pytest.mark.parametrize("name", ["analytic", "mini"])
+def test_the_contract_holds(name: str) -> None:
+    check_classifier(whyray.load_model(name))
+
+
+@pytest.mark.parametrize("name", EXPLAINERS.names())
+def test_every_explainer_works_on_mini(name: str) -> None:
+    check_explainer(explainer(name), whyray.load_model("mini"))
+
+
+def test_mini_is_small_fine_grained_and_declared() -> None:
+    model = whyray.load_model("mini")
+    assert sum(p.stat().st_size for p in SHIPPED.glob("mini.*")) <= 6 * 2**20
+    assert len(model.findings) >= 8
+    picture = whyray.load_image(Path(__file__).parents[2] / "examples" / "phantom.png")
+    made = whyray.explain(model, picture, findings=model.findings[:1])[model.findings[0], "gradcam"]
+    assert isinstance(made, whyray.Attribution) and min(made.values.shape) >= 14
+    for prediction in whyray.predict(model, picture):
+        assert prediction.calibrated and prediction.prevalence is not None and prediction.threshold is not None
+
+
+def test_every_measured_figure_has_its_n_and_interval() -> None:
+    card = json.loads((SHIPPED / "mini.json").read_text())["card"]
+    assert card["limits"] and card["licence"] and card["training"]
+    aucs = [row for row in card["results"] if row["metric"] == "auc"]
+    assert {row["finding"] for row in aucs} >= {"pneumonia", "pleural_effusion", "cardiomegaly"}
+    for row in card["results"]:
+        assert row["n"] > 0
+        if row["value"] is not None and np.isfinite(row["value"]):
+            assert row["low"] <= row["value"] <= row["high"]
+
+
+def test_a_picture_that_is_no_radiograph_is_called_unfamiliar() -> None:
+    model = whyray.load_model("mini")
+    noise = np.random.default_rng(0).random((256, 256), dtype=np.float32)
+    assert any("unlike those" in text for text in whyray.explain(model, whyray.Radiograph(noise)).warnings)
