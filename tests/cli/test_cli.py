@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -84,7 +85,10 @@ def test_json_is_all_there_is_on_stdout(run: Callable[..., Outcome], pictures: P
 
 def test_a_batch_goes_on_and_lists_what_failed(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
     got = run("explain", pictures, "-m", "analytic", "-o", tmp_path / "o")
-    assert got.code == 1 and len(list((tmp_path / "o").iterdir())) == 2
+    assert got.code == 1 and len([p for p in (tmp_path / "o").iterdir() if p.is_dir()]) == 2
+    index = (tmp_path / "o" / "index.html").read_text()
+    assert "chest0" in index and "chest1" in index and "torn.png" in index and "http://" not in index
+    assert all((tmp_path / "o" / link).exists() for link in re.findall(r'href="([^"]+)"', index))
     (line,) = [text for text in got.err.splitlines() if text.startswith("error")]
     assert "torn.png" in line and len(line) <= 207 and "1 of 3 inputs failed" in got.err
 
@@ -162,5 +166,5 @@ def test_ctrl_c_is_130_and_keeps_what_was_finished(pictures: Path, tmp_path: Pat
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "kept" in err and "Traceback" not in err
-    folders = list((tmp_path / "o").iterdir())
-    assert folders and all((f / "explanation.json").exists() for f in folders if not f.name.startswith("."))
+    folders = [p for p in (tmp_path / "o").iterdir() if not p.name.startswith(".")]
+    assert folders and all((f / "explanation.json").exists() for f in folders)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import errno
 import hashlib
 import io
 import itertools
@@ -17,10 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whyray.errors import DiskFullError
 from whyray.io.bundles import load_bundle, write_bundle
 from whyray.report.figures import NOTICE, scale_of
-from whyray.report.render import Page, draw, page_html, render
+from whyray.report.render import Page, draw, page_html
 from whyray.types import Radiograph
 
 HOSTILE = (
@@ -145,25 +143,6 @@ def test_drawn_page_becomes_a_bundle(make_page: Callable[..., Page], tmp_path: P
     assert "positive evidence" in entry.summary
     for png in folder.glob("*.png"):
         assert Image.open(png).text["Disclaimer"] == NOTICE
-
-
-def test_written_whole_or_not_at_all(
-    make_page: Callable[..., Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "new" / "report.html"
-    render([make_page()], target)
-    before = target.read_bytes()
-
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "full")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(DiskFullError):
-        render([make_page(), make_page()], target)
-    assert target.read_bytes() == before
-    assert [p.name for p in target.parent.iterdir()] == ["report.html"]
-    with pytest.raises(ValueError, match="at least one"):
-        render([], target)
 
 
 def test_the_notice_is_printed_on_every_sheet(make_page: Callable[..., Page]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
-import errno
 import hashlib
 import io
 import json
@@ -16,22 +15,20 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import DiskFullError, InputError
+from ..errors import InputError
 from ..explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
 from ..types import Provenance
-from .records import NOTICE as NOTICE
 from .records import ExplanationRecord, FindingRecord, Record, Results, file_stem, from_json, safe_name, split, to_json
+from .whole import disk_errors
 
 MANIFEST = "explanation.json"
 KINDS: dict[str, type[Explanation]] = {c.kind: c for c in (Attribution, Counterfactual, PatternSum, Statement)}
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ def write_bundle(directory: Path, record: Record, results: Results, pictures: Ma
     Raises DiskFullError when the disk is full; whatever goes wrong, an earlier folder stays as it was.
     """
     target = directory / folder_name(record)
-    with _disk_errors(directory):
+    with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         temporary = _beside(target)
         try:
@@ -145,18 +142,6 @@ def _beside(target: Path) -> Path:
     folder = target.parent / f".{target.name}-{secrets.token_hex(4)}"
     folder.mkdir()
     return folder
-
-
-@contextmanager
-def _disk_errors(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise DiskFullError(
-                f"no room left in {str(directory)!r}; nothing half-written was kept: free some space and run again"
-            ) from None
-        raise
 
 
 def _read_manifest(folder: Path) -> Record:

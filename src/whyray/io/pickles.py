@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import WeightsError
-from .weights import check_zip, read_bytes, write_whole
+from .weights import check_zip, read_bytes
+from .whole import write_whole
 
 MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of torch's older layout
 STORAGES = {

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError, clipped, printable
+from .whole import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -70,17 +71,6 @@ def save_weights(
     data = save({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, dict(metadata or {}))
     write_whole(path, data)
     return hashlib.sha256(data).hexdigest()
-
-
-def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Bytes to ``path.part`` in the same folder, fsync, rename."""
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, target)
 
 
 def read_bytes(path: str | os.PathLike[str], *, sha256: str | None = None) -> bytes:

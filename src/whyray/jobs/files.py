@@ -15,6 +15,8 @@ from ..io.bundles import MANIFEST
 from ..io.inputs import expand
 from ..io.load import load_image
 from ..io.records import to_json
+from ..io.whole import disk_errors, write_whole
+from ..report.index import index_html
 from ..types import Radiograph, Voi
 from .explain import Explained, Plan, explain_radiographs, predict_radiograph
 
@@ -63,7 +65,8 @@ def explain_files(
 ) -> Batch:
     """Explain every radiograph that ``sources`` name (files, folders, globs, lists) into one folder each below ``out``.
 
-    A file that is refused becomes one sentence in ``failures``; settings and names are checked before the first file.
+    Several get an ``index.html`` beside their folders. A file that is refused becomes one sentence in ``failures``;
+    settings and names are checked before the first file.
     Raises SettingError, UnknownName, InputError (no source found), DiskFullError.
     """
     plan = plan or Plan()
@@ -82,6 +85,9 @@ def explain_files(
         folder = outcome.save(out, anonymous=anonymous)
         folders.append(folder)
         records.append(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    if len(folders) > 1:
+        with disk_errors(out):
+            write_whole(out / "index.html", index_html(records, folders, failures).encode())
     return Batch(tuple(records), tuple(folders), tuple(failures))
 
 

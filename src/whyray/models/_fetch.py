@@ -15,7 +15,8 @@ from typing import Any
 
 from ..errors import LockedError, Stopped, WeightsError
 from ..io.sandbox import run_module
-from ..io.weights import file_sha256, load_weights, write_whole
+from ..io.weights import file_sha256, load_weights
+from ..io.whole import write_whole
 from . import xrv
 
 Confirm = Callable[[str], bool]

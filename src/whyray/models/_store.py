@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ..cards import Card
 from ..errors import WeightsError
-from ..io.weights import load_into, load_weights, read_bytes, save_weights, write_whole
+from ..io.weights import load_into, load_weights, read_bytes, save_weights
+from ..io.whole import write_whole
 from ._networks import build, wiring, with_unfamiliar
 from ._predict import chosen_columns
 from ._torch import TorchClassifier

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import json
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..errors import DiskFullError
 from ..explanations import Attribution, Explanation
 from ..io.records import NOTICE, ExplanationRecord, FindingRecord, Record, Results, file_stem
 from ..types import Radiograph
@@ -57,25 +55,6 @@ def draw(page: Page) -> tuple[Page, dict[str, bytes]]:
             entries.append(entry)
         findings.append(replace(finding, explanations=tuple(entries)))
     return replace(page, record=replace(page.record, findings=tuple(findings))), pictures
-
-
-def render(pages: Sequence[Page], path: Path) -> Path:
-    """Write the report to ``path``, whole or not at all. Raises DiskFullError, ValueError for no pages."""
-    if not pages:
-        raise ValueError("no page came; a report needs at least one explained picture")
-    text = page_html(pages).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
-    try:
-        temporary.write_bytes(text)
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
-            raise DiskFullError(f"no room left for {path.name}: free some space and run again") from None
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def page_html(pages: Sequence[Page]) -> str:
