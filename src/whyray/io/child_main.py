@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 IDLE_SECONDS = 120
+MOST_SCANS = 12
 NOISE = bytes((i * 89 + 55) % 255 for i in range(64))
 
 
@@ -104,9 +105,12 @@ def jpeg(body: bytes, colour: str | None) -> Any:
     longer = imagecodecs.jpeg8_decode(spliced(body, runs, NOISE), **options)
     if not np.array_equal(pixels, longer):
         raise Refused("incomplete")
-    scans = sum(not 0xD0 <= marker(body, end) <= 0xD7 for _start, end in runs)
-    if scans == 1:  # a progressive scan's last bytes may change nothing that is seen
+    scans = [run for run in runs if not 0xD0 <= marker(body, run[1]) <= 0xD7]
+    if len(scans) == 1:
         check_tails(body, runs, pixels, options)
+    elif len(scans) == len(runs):
+        for scan in scans[:MOST_SCANS]:
+            check_tails(body, [scan], pixels, options)
     return pixels
 
 
@@ -114,10 +118,10 @@ def check_tails(body: bytes, runs: list[tuple[int, int]], pixels: Any, options: 
     """Each run's last bytes must matter to its pixels; where nobody reads them, the stream lost its step somewhere."""
     import imagecodecs
 
-    shape = frame(body)
-    long = [i for i, (start, end) in enumerate(runs) if end - start >= 48]
+    *shape, size = frame(body)
+    long = [i for i, (start, end) in enumerate(runs) if end - start >= 3 * size]
     try:
-        other = spoiled(body, [runs[i] for i in long], 3 if shape[:2] == (1, 1) else 16)
+        other = spoiled(body, [runs[i] for i in long], size)
         changed = pixels != imagecodecs.jpeg8_decode(other, **options)
     except RuntimeError:
         return  # the codec noticed the change: it does read to the end
@@ -136,23 +140,27 @@ def spoiled(body: bytes, runs: list[tuple[int, int]], size: int) -> bytes:
     return bytes(out)
 
 
-def frame(body: bytes) -> tuple[int, int, int]:
-    """(height, width of one coded unit in pixels, units between two restart markers)."""
-    at, unit, interval = 2, (8, 8), 0
+def frame(body: bytes) -> tuple[int, int, int, int]:
+    """(height, width of one coded unit in pixels, units between two restart markers, bytes of a tail that must matter).
+
+    A lossless tail holds a pixel in two bytes; a progressive one may refine what rounding hides.
+    """
+    at, unit, interval, tail = 2, (8, 8), 0, 40
     while body[at + 1] != 0xDA:
         kind, size = body[at + 1], int.from_bytes(body[at + 2 : at + 4], "big")
         if kind == 0xDD:
             interval = int.from_bytes(body[at + 4 : at + 6], "big")
         elif kind == 0xC3:
-            unit = (1, 1)  # lossless: single samples
+            unit, tail = (1, 1), 3  # lossless: single samples
         elif kind in (0xC0, 0xC1):
+            tail = 16
             factors = [body[at + 11 + 3 * i] for i in range(body[at + 9])]
             unit = (8, 8) if len(factors) == 1 else (8 * max(f & 15 for f in factors), 8 * max(f >> 4 for f in factors))
         at += 1 if kind == 0xFF else 2 + size
-    return (*unit, interval)
+    return (*unit, interval, tail)
 
 
-def each_run(changed: Any, shape: tuple[int, int, int], count: int) -> Any:
+def each_run(changed: Any, shape: list[int], count: int) -> Any:
     """Whether anything changed ``[h, w]`` or ``[h, w, samples]`` in the pixels of each run between restart markers."""
     import numpy as np
 
