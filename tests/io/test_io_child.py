@@ -47,8 +47,17 @@ def test_a_killed_process_is_replaced() -> None:
 def test_a_process_that_dies_at_work_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     first = pid()
     os.kill(first, signal.SIGSTOP)
-    threading.Timer(0.2, os.kill, (first, signal.SIGKILL)).start()
+    threading.Timer(1.0, os.kill, (first, signal.SIGKILL)).start()
     with pytest.raises(InputError, match="broke the decoder"):
+        decode_image(jpeg(), "a.jpg")
+    assert pid() != first
+
+
+def test_a_process_out_of_processor_time_is_a_refusal() -> None:
+    first = pid()
+    os.kill(first, signal.SIGSTOP)
+    threading.Timer(1.0, lambda: [os.kill(first, s) for s in (signal.SIGXCPU, signal.SIGCONT)]).start()
+    with pytest.raises(InputError, match="too long"):
         decode_image(jpeg(), "a.jpg")
     assert pid() != first
 
@@ -109,7 +118,7 @@ def test_the_process_imports_little() -> None:
     tree = ast.parse(Path(child.__file__).with_name("child_main.py").read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert not any(isinstance(n, ast.ImportFrom) and n.level for n in ast.walk(tree))
-    assert names <= {"json", "os", "resource", "select", "signal", "struct", "sys", "numpy", "imagecodecs"}
+    assert names <= {"json", "math", "os", "resource", "select", "signal", "struct", "sys", "numpy", "imagecodecs"}
 
 
 def test_limits_are_lowered_only(monkeypatch: pytest.MonkeyPatch) -> None:

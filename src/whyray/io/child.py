@@ -7,9 +7,11 @@ or takes too long. It imports neither torch nor whyray.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from .limits import limits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+PATIENCE = 3  # wall-clock seconds a second of processor time may take: a busy machine must not refuse good files
 REQUESTS_A_PROCESS = 64  # then a fresh one: what a codec leaks or spoils does not pile up
 
 
@@ -43,9 +46,10 @@ def decode(codec: str, body: bytes, **options: str | int | None) -> NDArray[Any]
     Raises DecodeFailed, and nothing else, whatever the codec does.
     """
     now = limits()
-    head = {"codec": codec, "seconds": now.seconds, "memory": now.memory_bytes, **options}
+    wall = PATIENCE * now.seconds
+    head = {"codec": codec, "seconds": now.seconds, "wall": wall, "memory": now.memory_bytes, **options}
     with _LOCK:
-        return _CHILD.ask(head, body, time.monotonic() + now.seconds)
+        return _CHILD.ask(head, body, time.monotonic() + wall)
 
 
 class _Child:
@@ -68,7 +72,10 @@ class _Child:
             answer = json.loads(_receive(process, answer_length, deadline))
             pixels = _receive(process, pixel_length, deadline)
         except BaseException as error:
+            out_of_time = self.died_of(signal.SIGXCPU)
             self.stop()
+            if out_of_time:
+                raise DecodeFailed("time") from None
             if isinstance(error, OSError | ValueError | struct.error):
                 raise DecodeFailed("crash") from None
             raise
@@ -86,6 +93,12 @@ class _Child:
             self.process, self.owner, self.served = _started(), os.getpid(), 0
         self.served += 1
         return self.process
+
+    def died_of(self, number: int) -> bool:
+        """Whether this signal has ended the process."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.process is not None and self.process.wait(0.1) == -number
+        return False
 
     def stop(self) -> None:
         process, self.process = self.process, None

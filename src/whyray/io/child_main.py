@@ -7,6 +7,7 @@ with it and nothing else. A message is two uint32 (length of head and of body), 
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import select
@@ -44,7 +45,7 @@ def served(head: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes | m
     """One decode under its limits; every failure becomes a reason from a fixed list, never a codec's own words."""
     import numpy as np
 
-    signal.alarm(int(head["seconds"]) + 2)
+    signal.alarm(int(head["wall"]) + 2)
     bounded(head["memory"], head["seconds"])
     try:
         pixels = np.ascontiguousarray(decoded(head, body))
@@ -72,7 +73,7 @@ def bounded(memory: int, seconds: float) -> None:
         used = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + memory, resource.RLIM_INFINITY))
     spent = resource.getrusage(resource.RUSAGE_SELF)
-    most = int(spent.ru_utime + spent.ru_stime + seconds + 3)
+    most = math.ceil(spent.ru_utime + spent.ru_stime + seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
 
 

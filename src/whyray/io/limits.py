@@ -25,7 +25,7 @@ class Limits:
     nesting, elements, fragments   of a DICOM file.
     text_chunks, text_bytes        of a PNG file (count; bytes of one).
     scans         of a progressive JPEG.
-    seconds, memory_bytes          of one decode in the child process (wall clock; above its idle size).
+    seconds, memory_bytes          of one decode in the child process (processor time; above its idle size).
     """
 
     file_bytes: int = 256 * MIB
@@ -40,7 +40,7 @@ class Limits:
     text_chunks: int = 1_000
     text_bytes: int = MIB
     scans: int = 200
-    seconds: float = 10.0
+    seconds: float = 8.0
     memory_bytes: int = 600 * MIB
 
 

@@ -13,7 +13,6 @@ import os
 import stat
 import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError, clipped, printable
