@@ -32,13 +32,15 @@ MEAN, STD = 0.5, 0.25
 MARGIN = 8 / 7  # pictures are sampled from ones a little larger: 256 for 224
 
 
-def train_classifier(plan: ClassifierPlan, out: Path, report: Report | None = None) -> Path:
+def train_classifier(
+    plan: ClassifierPlan, out: Path, report: Report | None = None, *, cache: Path | None = None
+) -> Path:
     """Train, calibrate and write ``out/model.json`` + ``model.safetensors``; returns the path of the JSON.
 
-    Run again after a stop, it goes on from the last checkpoint in ``out``. Raises SettingError, DataError,
-    WeightsError, LockedError, DiskFullError, Stopped.
+    ``cache`` keeps the pictures (``out/cache`` where None). Run again after a stop, it goes on from the last checkpoint
+    in ``out``. Raises SettingError, DataError, WeightsError, LockedError, DiskFullError, Stopped.
     """
-    task = ClassifierTask(plan, out / "cache", report)
+    task = ClassifierTask(plan, cache or out / "cache", report)
     trained = train(task, plan.loop, out, report)
     return finished(task, trained, out)
 
@@ -135,7 +137,7 @@ def new_network(plan: ClassifierPlan) -> nn.Module:
     if plan.init:
         from .transfer import start_from
 
-        start_from(module, plan.init)
+        start_from(module, plan.init, plan.findings)
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module
 
@@ -188,7 +190,8 @@ def finished(task: ClassifierTask, trained: Trained, out: Path) -> Path:
         preparation=Preparation(size=(plan.size, plan.size), mean=(MEAN,), std=(STD,)),
     )
     extras = {"unfamiliar.mean": mean, "unfamiliar.whitening": whitening}
-    provenance = {"plan": _settings(plan), "history": [dict(h) for h in trained.history], "seconds": trained.seconds}
+    settings = {**_settings(plan), "loop": asdict(plan.loop), "init": Path(plan.init).name}  # a name, never a path
+    provenance = {"plan": settings, "history": [dict(h) for h in trained.history], "seconds": trained.seconds}
     path = out / "model.json"
     save_bundle(path, module, Config(dict(plan.architecture), plan.findings, extras), card, provenance=provenance)
     return path
@@ -224,7 +227,8 @@ def _training(task: ClassifierTask, trained: Trained) -> str:
         for i, source in enumerate(plan.data)
     ]
     whose = f" Probabilities are calibrated to {plan.prevalence_source}." if plan.prevalence_source else ""
-    return f"{'; '.join(parts)}. {plan.loop.epochs} epochs, {trained.seconds / 60:.0f} minutes.{whose}"
+    before = f", after those of {Path(plan.init).name}" if plan.init else ""
+    return f"{'; '.join(parts)}. {plan.loop.epochs} epochs, {trained.seconds / 60:.0f} minutes{before}.{whose}"
 
 
 def _settings(plan: ClassifierPlan) -> dict[str, Any]:

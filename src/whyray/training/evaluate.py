@@ -29,8 +29,8 @@ def evaluate_classifier(
     """AUC, AUPRC, sensitivity, specificity and calibration of each finding, with patient-bootstrap 95 % intervals.
 
     A folder of several data sets is measured one by one (``Score.slice``): pooled, an AUC would measure which hospital
-    a picture comes from. A finding nobody labels gives no row. A picture that cannot be read is left out, and the note of
-    every row says so. Raises DataError where none can be read.
+    a picture comes from. A finding nobody labels gives no row. A picture that cannot be read is left out, and the note
+    of every row says so. Raises DataError where none can be read.
     """
     said, unread = _logits(classifier, cases, batch, report)
     cases = [c for c, u in zip(cases, unread, strict=True) if not u]

@@ -43,6 +43,17 @@ def measured(bundle: Path, plan: ClassifierPlan, *, replicates: int = REPLICATES
     return bundle
 
 
+def installed(bundle: Path, target: Path) -> Path:
+    """Copy a bundle to another name (``weights/mini.json`` with ``mini.safetensors``), and load it as the proof."""
+    data = read_card(bundle)
+    weights = bundle.with_name(data["weights"]["file"]).read_bytes()
+    write_whole(target.with_suffix(".safetensors"), weights)
+    data["weights"]["file"] = target.with_suffix(".safetensors").name
+    write_whole(target, (json.dumps(data, indent=1) + "\n").encode())
+    load_bundle(target)
+    return target
+
+
 def labelled_cases(source: Source, split: str, plan: ClassifierPlan) -> list[Case]:
     """Cases with the labels that training would use."""
     cases = load_cases(source, split)

@@ -11,7 +11,7 @@ from ..errors import SettingError
 from ..findings import finding
 from .augment import Augment
 from .loop import LoopPlan
-from .settings import from_mapping, read_toml, with_changes
+from .settings import from_mapping, read_toml, stage_table, with_changes
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ class ClassifierPlan:
     """A classifier to train.
 
     architecture  a network of whyray's own by its name and settings ({"network": "densenet", "growth": 32, ...}).
-    init          start from a weights file, or "timm:NAME" (a DenseNet whose tensors fit; the head is always new).
+    init          start from a weights file, or "timm:NAME" (a DenseNet whose tensors fit), or a trained folder;
+                  the head is kept only where that names the same findings.
     weighting     positives count (negatives / positives) ** weighting; 0 = all alike, 1 = balanced.
     uncertain     labels a data set calls uncertain (``case.facts["uncertain"]``): left out, absent or present.
     size          side of the input; ``sizes`` = sides during training, one a part of the run of equal length.
@@ -101,7 +102,8 @@ def load_plan(path: str | Path, changes: Sequence[str] = ()) -> ClassifierPlan:
     Raises SettingError for an unknown key or a value of the wrong kind.
     """
     found = read_toml(path)
-    return plan_from(found.get("stage", {}).get("classifier", found), changes)
+    stages = found.get("stage", {})
+    return plan_from(stage_table(stages, "classifier") if "classifier" in stages else found, changes)
 
 
 def plan_from(table: Mapping[str, Any], changes: Sequence[str] = ()) -> ClassifierPlan:

@@ -1,4 +1,7 @@
-"""A recipe: a TOML file whose tables ``[stage.NAME]`` build one stack of artefacts that belong together."""
+"""A recipe: a TOML file whose tables ``[stage.NAME]`` build one stack of artefacts that belong together.
+
+A stage with ``start = "OTHER"`` begins with the weights of the stage OTHER, and has its settings where it sets none.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ from .classifier import train_classifier
 from .loop import Report
 from .measure import measured
 from .plan import plan_from
-from .settings import read_toml
+from .settings import read_toml, stage_table
 
 Stage = Callable[[Mapping[str, Any], Path, "Report | None"], Path]
+"""(its table, its folder, report) -> what it made"""
 
 
 def run_recipe(
@@ -35,7 +39,9 @@ def run_recipe(
     made: dict[str, Path] = {}
     for name, table in tables.items():
         if stages is None or name in stages:
-            made[name] = STAGES[name](table, out / name, report)
+            start = table.get("start")
+            settings = {**stage_table(tables, name), **({"init": str(out / start)} if start else {})}
+            made[name] = STAGES[name](settings, out / name, report)
     with disk_errors(out):
         paths = {k: str(v) for k, v in made.items()}
         facts = {"recipe": Path(path).name, "fingerprint": _fingerprint(out), "made": paths}
@@ -45,7 +51,12 @@ def run_recipe(
 
 def _classifier(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
     plan = plan_from(table)
-    return measured(train_classifier(plan, out, report), plan, report=report)
+    return measured(_pretraining(table, out, report), plan, report=report)
+
+
+def _pretraining(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
+    """A classifier that a later stage starts from: it is not measured on the test split."""
+    return train_classifier(plan_from(table), out, report, cache=out.parent / "cache")
 
 
 def _fingerprint(out: Path) -> str | None:
@@ -56,4 +67,4 @@ def _fingerprint(out: Path) -> str | None:
         return None
 
 
-STAGES: dict[str, Stage] = {"classifier": _classifier}
+STAGES: dict[str, Stage] = {"pretraining": _pretraining, "classifier": _classifier}

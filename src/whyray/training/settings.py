@@ -73,6 +73,22 @@ def with_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str,
     return out
 
 
+def stage_table(stages: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The table of one stage; with ``start = "OTHER"`` the keys it does not set itself are those of the stage OTHER."""
+    own = dict(stages[name])
+    start = own.pop("start", None)
+    if start is None:
+        return own
+    if start not in list(stages)[: list(stages).index(name)]:
+        raise SettingError(f"stage.{name}.start = {start!r}: no stage of that name comes before it")
+    return _merged(stage_table(stages, start), own)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    tables = [k for k, v in over.items() if isinstance(v, Mapping) and isinstance(base.get(k), Mapping)]
+    return {**base, **over, **{k: _merged(base[k], over[k]) for k in tables}}
+
+
 def expanded(text: str) -> str:
     """``$NAME`` replaced from the environment. Raises SettingError for a variable that is not set."""
     def value(match: re.Match[str]) -> str:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from ..errors import MissingExtra, SettingError
 from ..io.weights import load_weights
+from ..models._store import read_card
 
 FIRST = "features.conv0.weight"
 
 
-def start_from(module: nn.Module, init: str) -> None:
+def start_from(module: nn.Module, init: str, findings: Sequence[str]) -> None:
     """Fill ``module`` from a weights file, a trained folder, or ``timm:NAME`` (timm fetches what the user named).
 
-    The head is always new. A first layer for three colours is summed into one for grey. Raises SettingError where fewer
-    than nine in ten of the other tensors fit, with the first that does not.
+    The head is new, unless a trained folder has the same findings. A first layer for three colours is summed into one
+    for grey. Raises SettingError where fewer than nine in ten tensors fit, with the first that does not.
     """
+    same = _findings(init) == list(findings)
     tensors = _grey(_tensors(init), module.state_dict())
-    mine = {k: v for k, v in module.state_dict().items() if not k.startswith("classifier.")}
+    mine = {k: v for k, v in module.state_dict().items() if same or not k.startswith("classifier.")}
     fits = {k: tensors[k].to(v.dtype) for k, v in mine.items() if k in tensors and tensors[k].shape == v.shape}
     if len(fits) < 0.9 * len(mine):
         first = next(k for k in mine if k not in fits)
@@ -29,6 +31,12 @@ def start_from(module: nn.Module, init: str) -> None:
             "give weights of the plan's architecture, or change the architecture to that of the weights"
         )
     module.load_state_dict(fits, strict=False)
+
+
+def _findings(init: str) -> list[str] | None:
+    """The findings of a trained folder; None for anything else."""
+    card = Path(init) / "model.json"
+    return list(read_card(card)["findings"]) if not init.startswith("timm:") and card.is_file() else None
 
 
 def _tensors(init: str) -> Mapping[str, Tensor]:
