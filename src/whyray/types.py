@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 View = Literal["PA", "AP", "LATERAL"]
 Laterality = Literal["L", "R"]
 Voi = Literal["file", "none"] | tuple[float, float]
+Report = Callable[[int, int, str], None]  # progress of a long job: (done, in all, what it is at)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,16 +6,15 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..api import Batch
     from ..datasets._check import DataReport
-    from ..types import Score
+    from ..types import Report, Score
 
-Report = Callable[[int, int, str], None]
 
 
 def process_settings(threads: int | None) -> None:

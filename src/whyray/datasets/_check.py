@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..contracts import Dataset
 from ..errors import WhyrayError
-from ..types import Case, Region
+from ..types import Case, Region, Report
 
-Report = Callable[[int, int, str], None]
 SLACK = 1.0  # pixels that a box may lie outside: rounding of the annotators' tools
 SHOWN = 5
 

@@ -26,7 +26,7 @@ class GradCam(Explainer):
     """Grad-CAM for all findings from one forward pass.
 
     relu  keep only evidence for the finding, as published; False keeps the signed map, whose sum plus the head's
-          value at zero features is the logit wherever the head is pooling and a linear layer (check "completeness_gap").
+          value at zero features is the logit where the head is pooling and a linear layer (check "completeness_gap").
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"features", "gradients"})

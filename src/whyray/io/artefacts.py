@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FingerprintError, WeightsError
-from .weights import load_weights, save_weights, write_whole
+from .weights import load_weights, save_weights
+from .whole import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

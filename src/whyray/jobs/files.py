@@ -17,10 +17,8 @@ from ..io.load import load_image
 from ..io.records import to_json
 from ..io.whole import disk_errors, write_whole
 from ..report.index import index_html
-from ..types import Radiograph, Voi
+from ..types import Radiograph, Report, Voi
 from .explain import Explained, Plan, explain_radiographs, predict_radiograph
-
-Report = Callable[[int, int, str], None]
 
 
 def silent(done: int, total: int, item: str) -> None:

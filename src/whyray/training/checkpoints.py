@@ -7,23 +7,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DiskFullError, WeightsError
+from ..errors import WeightsError
+from ..io.whole import disk_errors, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 POINTER = "latest.json"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @dataclass(frozen=True)
@@ -42,11 +39,11 @@ def save(folder: Path, step: int, checkpoint: Checkpoint, keep: int = 2) -> None
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         data = encode({k: v.detach().cpu().contiguous() for k, v in checkpoint.tensors.items()})
-        put(folder / f"{stem}.safetensors", data)
+        write_whole(folder / f"{stem}.safetensors", data)
         facts = json.dumps({"sha256": hashlib.sha256(data).hexdigest(), "facts": checkpoint.facts})
         body = {"sha256": hashlib.sha256(facts.encode()).hexdigest(), "body": facts}
-        put(folder / f"{stem}.json", json.dumps(body).encode())
-        put(folder / POINTER, json.dumps({"checkpoint": stem}).encode())
+        write_whole(folder / f"{stem}.json", json.dumps(body).encode())
+        write_whole(folder / POINTER, json.dumps({"checkpoint": stem}).encode())
         for path in sorted(folder.glob("step-*.json"))[:-keep]:
             path.unlink(missing_ok=True)
             path.with_suffix(".safetensors").unlink(missing_ok=True)
@@ -67,34 +64,6 @@ def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except (OSError, ValueError, KeyError, TypeError, WeightsError):
             troubles.append(f"checkpoint {stem} is damaged; an earlier one is used, and what it misses is done again")
     return None, troubles
-
-
-def put(path: Path, data: bytes) -> None:
-    """Bytes beside the target, fsync, rename, fsync of the folder: whole or not at all, also when power fails."""
-    part = path.with_name(path.name + ".part")
-    if path.is_dir():  # whatever it is, it is not ours: set aside, never deleted
-        path.rename(path.with_name(f"{path.name}.aside-{os.getpid()}"))
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """A full disk, as whyray's own error."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise DiskFullError(f"no room left on the disk of {folder}; free some and run again") from None
 
 
 def _pointed(folder: Path) -> str | None:

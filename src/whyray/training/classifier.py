@@ -17,10 +17,11 @@ from torch.nn import functional as nf
 from ..cards import Card, Preparation
 from ..errors import SettingError
 from ..metrics.classification import auc
+from ..types import Report
 from .augment import augmented, draws
 from .calibrate import operation
 from .examples import Examples, gathered, scaled
-from .loop import Report, Task, Trained, train
+from .loop import Task, Trained, train
 from .plan import ClassifierPlan, load_plan
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,11 @@ from ..errors import DataError, InputError
 from ..metrics._intervals import REPLICATES
 from ..metrics.classification import Graded, classification_scores
 from ..models._predict import sigmoid
-from ..types import Case, Score
+from ..types import Case, Report, Score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Report = Callable[[int, int, str], None]
 
 
 def evaluate_classifier(

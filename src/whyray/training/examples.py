@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,15 +15,14 @@ from ..cards import Preparation
 from ..contracts import Dataset
 from ..errors import DataError
 from ..findings import FINDINGS
-from ..types import Case
-from .checkpoints import disk_errors
+from ..io.whole import disk_errors
+from ..types import Case, Report
 from .plan import Source
 from .settings import expanded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError, Stopped
+from ..types import Report
 from . import checkpoints
 from ._signals import Signals
 from ._state import State, isolated_rng
@@ -29,8 +30,6 @@ from .lock import locked
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Report = Callable[[int, int, str], None]
-"""(steps done, steps in all, one line of facts)"""
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..findings import facts
-from ..io.weights import write_whole
+from ..io.whole import write_whole
 from ..metrics._intervals import REPLICATES
 from ..models._store import load_bundle, read_card
-from ..types import Case, Score
+from ..types import Case, Report, Score
 from .evaluate import evaluate_classifier
 from .examples import labels_of, load_cases
-from .loop import Report
 from .plan import ClassifierPlan, Source
 
 SHOWN = ("auc", "auprc", "sensitivity", "specificity", "calibration_slope")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SettingError, UnknownName
-from .checkpoints import disk_errors, put
+from ..io.whole import disk_errors, write_whole
+from ..types import Report
 from .classifier import train_classifier
-from .loop import Report
 from .measure import measured
 from .plan import plan_from
 from .settings import read_toml, stage_table
@@ -45,7 +45,7 @@ def run_recipe(
     with disk_errors(out):
         paths = {k: str(v) for k, v in made.items()}
         facts = {"recipe": Path(path).name, "fingerprint": _fingerprint(out), "made": paths}
-        put(out / "recipe.json", (json.dumps(facts, indent=1) + "\n").encode())
+        write_whole(out / "recipe.json", (json.dumps(facts, indent=1) + "\n").encode())
     return made
 
 
