@@ -174,6 +174,15 @@ def test_few_positives_are_said_with_the_simulated_coverage() -> None:
     assert (c.small_sample_note(0, 9) or "").startswith("undefined")
 
 
+def test_mean_auc_is_the_mean_and_leaves_out_what_is_undefined() -> None:
+    names = [str(i) for i in range(60)]
+    parts = [c.Graded(f, drawn(s)[1], drawn(s)[0], drawn(s)[0], names) for s, f in enumerate(("mass", "nodule"))]
+    empty = c.Graded("edema", np.zeros(60), np.arange(60.0), np.arange(60.0), names)
+    row = c.mean_auc([*parts, empty], replicates=200)
+    assert row.value == pytest.approx(np.mean([c.auc(g.logits, g.labels) for g in parts]))
+    assert row.low < row.value < row.high and row.n == 60
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [50, 200, 1000])
 @pytest.mark.parametrize("prevalence", [0.02, 0.1, 0.5])

@@ -180,6 +180,24 @@ def classification_scores(
     return rows
 
 
+def mean_auc(graded: Sequence[Graded], *, seed: int = 0, replicates: int = REPLICATES) -> Score:
+    """Mean AUC over findings of the same pictures, its interval from patients drawn once for all findings.
+
+    A finding without positives or negatives is left out, of a replicate too.
+    """
+    parts = [(~np.isnan(g.labels), g) for g in graded]
+
+    def measure(weights: Array) -> Array:
+        rows = [weighted_auc(g.logits[kept], g.labels[kept], weights[:, kept]) for kept, g in parts if kept.any()]
+        known = ~np.isnan(rows)
+        return _share(np.where(known, rows, 0.0).sum(0), known.sum(0).astype(np.float64))
+
+    pictures = len(graded[0].labels)
+    value = float(measure(np.ones((1, pictures)))[0])
+    low, high = interval(measure, graded[0].patients, replicates=replicates, seed=seed)
+    return Score("mean", "auc", value, low, high, pictures, note=f"over {len(graded)} findings")
+
+
 def small_sample_note(positives: int, negatives: int) -> str | None:
     """What to know of an interval on few positives or negatives; the shares were simulated (see the tests)."""
     few = min(positives, negatives)
@@ -187,11 +205,11 @@ def small_sample_note(positives: int, negatives: int) -> str | None:
         return f"undefined: {positives} positives, {negatives} negatives"
     for below, covers in COVERAGE:
         if few < below:
-            return f"{positives} positives, {negatives} negatives: on so few, a 95 % interval covers {covers} %"
+            return f"{positives} positives, {negatives} negatives: on so few, a 95 % interval of AUC covers {covers} %"
     return f"{positives} positives"
 
 
-COVERAGE: tuple[tuple[int, int], ...] = ((2, 40), (4, 75), (8, 87), (20, 92))
+COVERAGE: tuple[tuple[int, int], ...] = ((2, 30), (3, 65), (4, 78), (6, 85), (10, 90), (20, 92))
 
 
 def _measures(graded: Graded, kept: NDArray[np.bool_]) -> Mapping[str, Callable[[Array], Array]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..cards import Operation
-from ..metrics.classification import youden
+from ..metrics._intervals import interval
+from ..metrics.classification import weighted_auc, youden
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,12 +20,15 @@ if TYPE_CHECKING:
 SPREAD = 0.5  # of the prior on the slope: few positives must not invent a steep one
 
 
-def operation(logits: Array, labels: Array, prevalence: float | None) -> Operation:
+def operation(
+    logits: Array, labels: Array, prevalence: float | None, patients: Sequence[str] | None = None
+) -> Operation:
     """Calibration and operating point of one finding from validation ``logits [n]``, ``labels [n]`` (NaN = left out).
 
     With a reference prevalence the log-odds are shifted from the share of positives seen here to it, as Bayes' rule
     says where a prevalence changes and what a positive looks like does not (Saerens et al., Neural Computation 2002).
     The threshold is Youden's, moved with them. A finding with positives or negatives alone keeps the plain sigmoid.
+    With ``patients [n]``, a finding whose AUC is not surely above 0.5 here gets no operating point.
     """
     kept = ~np.isnan(labels)
     x, y = logits[kept].astype(np.float64), labels[kept].astype(np.float64)
@@ -31,6 +37,10 @@ def operation(logits: Array, labels: Array, prevalence: float | None) -> Operati
     slope, intercept = platt(x, y)
     if prevalence is not None:
         intercept += log_odds(prevalence) - log_odds(float(y.mean()))
+    if patients is not None:
+        names = [p for p, k in zip(patients, kept, strict=True) if k]
+        if interval(partial(weighted_auc, x, y), names)[0] <= 0.5:
+            return Operation(slope=slope, intercept=intercept, prevalence=prevalence)
     cut = 1 / (1 + np.exp(-(slope * youden(x, y) + intercept)))
     return Operation(slope=slope, intercept=intercept, prevalence=prevalence, threshold=float(cut))
 

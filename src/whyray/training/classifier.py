@@ -182,7 +182,10 @@ def finished(task: ClassifierTask, trained: Trained, out: Path) -> Path:
     mean, whitening = fit_unfamiliar(known)
     far = float(np.percentile(distance(embedded, mean, whitening).numpy(), plan.unfamiliar_percentile))
     operations = {
-        finding: operation(logits[rows, k], task.val.labels[rows, k], plan.prevalences.get(finding))
+        finding: operation(
+            logits[rows, k], task.val.labels[rows, k], plan.prevalences.get(finding),
+            [p for p, chosen in zip(task.val.patients, rows, strict=True) if chosen],
+        )
         for k, finding, rows in _calibration_rows(task)
     }
     card = Card(

@@ -31,25 +31,35 @@ def evaluate_classifier(
     a picture comes from. A finding nobody labels gives no row. A picture that cannot be read is left out, and the note
     of every row says so. Raises DataError where none can be read.
     """
+    found, unread = graded_findings(classifier, cases, batch=batch, report=report)
+    rows = [
+        row for name, graded in found
+        for row in classification_scores(graded, seed=seed, replicates=replicates, slice_=name, only=only)
+    ]
+    return [_with_note(row, unread) for row in rows]
+
+
+def graded_findings(
+    classifier: Classifier, cases: Sequence[Case], *, batch: int = 16, report: Report | None = None
+) -> tuple[list[tuple[str | None, Graded]], int]:
+    """(data set, a finding of its pictures) for each that somebody labels, and how many pictures could not be read."""
     said, unread = _logits(classifier, cases, batch, report)
     cases = [c for c, u in zip(cases, unread, strict=True) if not u]
     if not cases:
         raise DataError(f"none of {len(unread)} pictures can be read; whyray data check says why")
     chances = _chances(classifier, said)
     labels = np.array([[c.labels.get(f, np.nan) for f in classifier.findings] for c in cases], np.float64)
-    rows: list[Score] = []
+    found: list[tuple[str | None, Graded]] = []
     for name, members in _slices(cases):
         patients = [cases[i].patient or cases[i].id for i in members]
         for k, finding in enumerate(classifier.findings):
             if np.isnan(labels[members, k]).all():
                 continue
             operation = classifier.card.operations.get(finding)
-            graded = Graded(
-                finding, labels[members, k], said[members, k], chances[members, k], patients,
-                operation.threshold if operation else None,
-            )
-            rows += classification_scores(graded, seed=seed, replicates=replicates, slice_=name, only=only)
-    return [_with_note(row, sum(unread)) for row in rows]
+            threshold = operation.threshold if operation else None
+            columns = labels[members, k], said[members, k], chances[members, k]
+            found.append((name, Graded(finding, *columns, patients, threshold)))
+    return found, sum(unread)
 
 
 def _slices(cases: Sequence[Case]) -> Iterator[tuple[str | None, NDArray[np.int64]]]:
