@@ -12,8 +12,8 @@ from whyray.datasets.phantom import phantom
 EXAMPLE = Path(__file__).parents[1] / "examples" / "phantom.png"
 
 
-def test_the_example_is_phantom_2000070() -> None:
-    made = phantom(2000070, size=512)
+def test_the_example_is_phantom_2000044() -> None:
+    made = phantom(2000044, size=512)
     np.testing.assert_allclose(whyray.load_image(EXAMPLE).pixels, made.pixels, atol=0.5 / 255 + 1e-6)
     assert made.labels["mass"] == 1 and made.labels["pleural_effusion"] == 1
 
