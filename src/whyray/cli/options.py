@@ -33,7 +33,9 @@ Layer = Annotated[
     str | None, typer.Option(help="Layer to explain at; `whyray models layers` lists them.", show_default=False)
 ]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1, mps.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default=False)]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads; by default the cores that are free.", show_default=False)
+]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
 Anonymous = Annotated[bool, typer.Option("--anonymous", help="Name outputs by hash, never by file name.")]

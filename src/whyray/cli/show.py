@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,16 +17,25 @@ if TYPE_CHECKING:
     from ..types import Report, Score
 
 
-
 def process_settings(threads: int | None) -> None:
-    """Process-wide settings, which only the command line may choose: malloc thresholds and thread count."""
+    """Process-wide settings, which only the command line may choose: malloc thresholds and thread count.
+
+    By default as many threads as cores are free: beside another busy process two threads that wait for each other at
+    every layer are several times slower than one. The count is in the provenance.
+    """
+    import torch
+
     from ..engine.passes import use_large_malloc
 
     use_large_malloc()
-    if threads:
-        import torch
+    torch.set_num_threads(threads or min(torch.get_num_threads(), free_cores()))
 
-        torch.set_num_threads(threads)
+
+def free_cores() -> int:
+    """Cores of this process that the load of the last minute leaves, one at least."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return max(1, round(cores - load))
 
 
 @contextlib.contextmanager
