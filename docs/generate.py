@@ -15,8 +15,12 @@ HERE = Path(__file__).parent
 def pages() -> dict[str, str]:
     """Path below docs/ -> text."""
     from whyray.io.records import schema_text
+    from whyray.models import mini
+    from whyray.models._store import read_card
+    from whyray.training.measure import card_page
 
-    return {"cli.md": cli_page(), "explanation.schema.json": schema_text()}
+    card = read_card(Path(mini.__file__).parent / "weights" / "mini.json")
+    return {"cli.md": cli_page(), "explanation.schema.json": schema_text(), "models/mini.md": card_page(card)}
 
 
 def cli_page() -> str:

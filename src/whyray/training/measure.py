@@ -1,4 +1,4 @@
-"""The measured part of a model card: the test splits, read once, and the page made from the card."""
+"""The measured part of a model card: the test splits, read after training, and the page made from the card."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def card_page(data: Mapping[str, Any]) -> str:
         "## Training data", "",
         *(f"- {s['about'] or s['spec']}. {s['licence']}" for s in plan.get("data", ())), "",
         "Only the training split was trained on; the validation split gave calibration and operating points; the test "
-        "split was read once, for the tables below.", "", "## Measured on held-back patients", "",
+        "split was read for the tables below only.", "", "## Measured on held-back patients", "",
         "95 % intervals: patient-level bootstrap, 2000 replicates, seed 0. n counts labelled pictures.", "",
     ]
     for source in plan.get("data", ()):
