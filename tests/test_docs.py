@@ -86,3 +86,12 @@ def test_every_explainer_has_its_section_with_its_paper() -> None:
     for name in EXPLAINERS.names():
         assert f"## {name}" in text, f"docs/explainers.md has no section on {name}"
         assert explainer_class(name).paper in text
+
+
+def test_the_figure_in_the_readme_is_that_of_the_card() -> None:
+    figure = re.search(
+        r"(\.\d+) \[(\.\d+), (\.\d+)\] over 13 NIH findings, n = (\d+)", (ROOT / "README.md").read_text()
+    )
+    assert figure is not None
+    mean, low, high, n = figure.groups()
+    assert f"0{mean} [0{low}, 0{high}], n = {n}." in (ROOT / "docs/models/mini.md").read_text()

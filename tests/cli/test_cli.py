@@ -33,7 +33,9 @@ class Outcome:
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Outcome]]:
     """Run one command in this process."""
-    kept = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    import torch
+
+    kept, threads = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}, torch.get_num_threads()
 
     def once(*args: object) -> Outcome:
         capsys.readouterr()
@@ -45,6 +47,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Outcome]]:
     yield once
     for number, handler in kept.items():
         signal.signal(number, handler)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

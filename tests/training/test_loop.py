@@ -136,8 +136,8 @@ def test_killed_and_run_again_equals_straight_through(tmp_path: Path) -> None:
             kills += 1
         process.communicate()
     end = child(tmp_path / "killed").communicate()[0].strip()
-    whole = digest(train(Toy(), OFTEN, tmp_path / "whole").weights)
-    assert kills >= 1 and end == whole
+    whole = child(tmp_path / "whole").communicate()[0].strip()  # the same process settings: threads change the bits
+    assert kills >= 1 and end == whole and end
 
 
 @pytest.mark.parametrize("harm", ["truncate", "zero", "flip", "delete", "facts", "pointer", "folder"])
