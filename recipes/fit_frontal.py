@@ -40,8 +40,12 @@ def main(folder: Path) -> None:
     within = np.quantile((parts**2 / variance).mean(axis=1), 0.95)
     beside = np.quantile(((offsets - parts @ components) ** 2).mean(axis=1), 0.95)
     np.savez_compressed(
-        REFERENCE, mean=mean.astype(np.float16), components=components.astype(np.float16),
-        variance=variance.astype(np.float32), within=np.float32(within), beside=np.float32(beside),
+        REFERENCE,
+        mean=mean.astype(np.float16),
+        components=components.astype(np.float16),
+        variance=variance.astype(np.float32),
+        within=np.float32(within),
+        beside=np.float32(beside),
     )
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, overload
 from .contracts import Classifier, Dataset
 from .errors import SettingError
 from .jobs.explain import Explained, Plan, explain_radiographs
-from .jobs.files import Batch, Report, explain_files, predict_files, silent
+from .jobs.files import Batch, explain_files, predict_files, silent
 from .models.wrapped import wrap
 from .registry import MODELS
-from .types import Prediction, Radiograph, Score, Voi
+from .types import Prediction, Radiograph, Report, Score, Voi
 
 if TYPE_CHECKING:
     from .datasets._check import DataReport

@@ -171,7 +171,7 @@ def resample(
             np.abs(columns - (values.shape[1] - 1) / 2) > values.shape[1] / 2 + 1e-9
         )
         out[outside] = np.nan
-        return out.astype(np.float32)
+        return np.asarray(out, np.float32)
     rows = _weights(inverse[1, 1] * np.arange(shape[0]) + inverse[1, 2], values.shape[0])
     columns = _weights(inverse[0, 0] * np.arange(shape[1]) + inverse[0, 2], values.shape[1])
     return np.asarray(rows @ values.astype(np.float64) @ columns.T, np.float32)

@@ -9,8 +9,19 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ENTRY = ["Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Sex", "View Position",
-         "OriginalImage[Width", "Height]", "OriginalImagePixelSpacing[x", "y]"]
+ENTRY = [
+    "Image Index",
+    "Finding Labels",
+    "Follow-up #",
+    "Patient ID",
+    "Patient Age",
+    "Patient Sex",
+    "View Position",
+    "OriginalImage[Width",
+    "Height]",
+    "OriginalImagePixelSpacing[x",
+    "y]",
+]
 
 
 def write_picture(path: Path, seed: int, side: int = 128) -> None:
@@ -53,23 +64,48 @@ def nih_tree(root: Path, *, spelling: str = "Patient Sex", parts: bool = True, l
 
 def folder_tree(root: Path) -> Path:
     """Six pictures of five sources, with a box, a mask and a report."""
-    sources = ["NIH ChestX-ray14", "NIH ChestX-ray14", "Paediatric pneumonia (x)", "Paediatric pneumonia (x)",
-               "COVID-19 image data collection", "my own"]
+    sources = [
+        "NIH ChestX-ray14",
+        "NIH ChestX-ray14",
+        "Paediatric pneumonia (x)",
+        "Paediatric pneumonia (x)",
+        "COVID-19 image data collection",
+        "my own",
+    ]
     findings = ["Effusion|Mass", "No Finding", "Pneumonia", "No Finding", "COVID-19|ARDS", "Nodule|Pneumonia?|No_Edema"]
     rows = []
     for i, (source, found) in enumerate(zip(sources, findings, strict=True)):
         write_picture(root / f"images/p{i}.png", i)
-        rows.append({
-            "image_id": f"p{i}", "file": f"images/p{i}.png", "small": "small/p0.png" if i == 0 else "",
-            "dataset": source, "licence": "CC0", "patient_id": f"patient{i}", "age": "44", "sex": "F",
-            "view": "AP Supine" if i == 1 else "PA", "findings": found,
-            "split": ("train", "train", "val", "test", "test", "test")[i],
-            "width": "1024", "height": "512",
-        })
+        rows.append(
+            {
+                "image_id": f"p{i}",
+                "file": f"images/p{i}.png",
+                "small": "small/p0.png" if i == 0 else "",
+                "dataset": source,
+                "licence": "CC0",
+                "patient_id": f"patient{i}",
+                "age": "44",
+                "sex": "F",
+                "view": "AP Supine" if i == 1 else "PA",
+                "findings": found,
+                "split": ("train", "train", "val", "test", "test", "test")[i],
+                "width": "1024",
+                "height": "512",
+            }
+        )
     write_picture(root / "small/p0.png", 0, 64)
     write_table(root / "images.csv", rows)
-    box = {"image_id": "p0", "kind": "finding", "finding": "Lung Opacity (suspicious for pneumonia)", "finding_nih": "",
-           "x": "512", "y": "128", "w": "256", "h": "128", "annotator": "reader 1"}
+    box = {
+        "image_id": "p0",
+        "kind": "finding",
+        "finding": "Lung Opacity (suspicious for pneumonia)",
+        "finding_nih": "",
+        "x": "512",
+        "y": "128",
+        "w": "256",
+        "h": "128",
+        "annotator": "reader 1",
+    }
     shares = {"x_norm": "0.25", "y_norm": "0.5", "w_norm": "0.5", "h_norm": "0.25"}
     boxes = [{**box, **dict.fromkeys(shares, "")}, {**box, **shares, "finding_nih": "Pneumonia"}]
     write_table(root / "boxes.csv", boxes)
@@ -77,10 +113,20 @@ def folder_tree(root: Path) -> Path:
     mask[32:64, 16:48] = 255
     (root / "masks").mkdir()
     Image.fromarray(mask).save(root / "masks/p0.png")
-    write_table(root / "masks.csv", [
-        {"image_id": "p0", "kind": "anatomy", "structure": "Left Lung", "file": "masks/p0.png", "annotator": "reader 2"}
-    ])
-    write_table(root / "reports.csv", [
-        {"image_ids": "p0|p1", "findings_text": "Effusion.", "impression_text": "", "indication": "Cough."}
-    ])
+    write_table(
+        root / "masks.csv",
+        [
+            {
+                "image_id": "p0",
+                "kind": "anatomy",
+                "structure": "Left Lung",
+                "file": "masks/p0.png",
+                "annotator": "reader 2",
+            }
+        ],
+    )
+    write_table(
+        root / "reports.csv",
+        [{"image_ids": "p0|p1", "findings_text": "Effusion.", "impression_text": "", "indication": "Cough."}],
+    )
     return root

@@ -122,6 +122,7 @@ def test_malloc_is_set_only_when_asked() -> None:
         "for _ in range(10): np.ones(10_000_000, np.float32)\n"
         "print(faults() - start)"
     )
+
     def faults(call: str) -> int:
         command = [sys.executable, "-c", code.format(call=call)]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)

@@ -58,20 +58,30 @@ def native() -> list[tuple[str, bytes, float]]:
     twenty = np.round(BASE / 255 * (2**20 - 1)).astype(np.uint32)
     signed = (WIDE.astype(np.int32) - 32768).astype(np.int16)
     return [
-        ("u8", dicom(BASE), 1e-6), ("u10", dicom(ten, bits=10), 1e-3), ("u12", dicom(TWELVE, bits=12), 1e-3),
-        ("u14", dicom(fourteen, bits=14), 1e-3), ("u16", dicom(WIDE), 1e-6), ("u20", dicom(twenty, bits=20), 1e-5),
-        ("u12_said_16", dicom(TWELVE), 1e-3), ("i16", dicom(signed), 1e-6),
+        ("u8", dicom(BASE), 1e-6),
+        ("u10", dicom(ten, bits=10), 1e-3),
+        ("u12", dicom(TWELVE, bits=12), 1e-3),
+        ("u14", dicom(fourteen, bits=14), 1e-3),
+        ("u16", dicom(WIDE), 1e-6),
+        ("u20", dicom(twenty, bits=20), 1e-5),
+        ("u12_said_16", dicom(TWELVE), 1e-3),
+        ("i16", dicom(signed), 1e-6),
         ("i16_rescaled", dicom((TWELVE.astype(np.int16) - 1024), rescale("1", "1024")), 1e-3),
         ("i12_sign_extended", dicom((TWELVE.astype(np.int16) - 2048), bits=12), 1e-3),
-        ("i12_not_extended",
-            dicom(((TWELVE.astype(np.int16) - 2048) & 0xFFF), {0x00280103: ("US", shorts(1))}, bits=12), 1e-3),
-        ("implicit", dicom(BASE, syntax=IMPLICIT), 1e-6), ("implicit16", dicom(WIDE, syntax=IMPLICIT), 1e-6),
-        ("big16", dicom(WIDE, syntax=BIG), 1e-6), ("big8_ob", dicom(BASE, syntax=BIG, pixel_vr="OB"), 1e-6),
+        (
+            "i12_not_extended",
+            dicom(((TWELVE.astype(np.int16) - 2048) & 0xFFF), {0x00280103: ("US", shorts(1))}, bits=12),
+            1e-3,
+        ),
+        ("implicit", dicom(BASE, syntax=IMPLICIT), 1e-6),
+        ("implicit16", dicom(WIDE, syntax=IMPLICIT), 1e-6),
+        ("big16", dicom(WIDE, syntax=BIG), 1e-6),
+        ("big8_ob", dicom(BASE, syntax=BIG, pixel_vr="OB"), 1e-6),
         ("big8_ow", dicom(BASE.view(np.uint16).byteswap().view(np.uint8), syntax=BIG), 1e-6),
-        ("deflated", dicom(BASE, syntax=DEFLATED), 1e-6), ("rgb", dicom(RGB), 1e-6),
+        ("deflated", dicom(BASE, syntax=DEFLATED), 1e-6),
+        ("rgb", dicom(RGB), 1e-6),
         ("rgb_planes", dicom(RGB.transpose(2, 0, 1).reshape(ROWS, COLUMNS, 3), {0x00280006: ("US", shorts(1))}), 1e-6),
-        ("ybr",
-            dicom(np.stack([BASE, *[np.full_like(BASE, 128)] * 2], 2), {0x00280004: ("CS", b"YBR_FULL")}), 1e-6),
+        ("ybr", dicom(np.stack([BASE, *[np.full_like(BASE, 128)] * 2], 2), {0x00280004: ("CS", b"YBR_FULL")}), 1e-6),
         ("high_bit_15", dicom(TWELVE << 4, {0x00280102: ("US", shorts(15))}, bits=12), 1e-3),
         ("overlay_in_high_bits", dicom(TWELVE | 0x8000, bits=12, extra=element(0x60000102, "US", shorts(15))), 1e-3),
     ]
@@ -85,21 +95,31 @@ def grey_scale() -> list[tuple[str, bytes, float]]:
     padded = WIDE.astype(np.int32) // 2
     outside = np.where(BASE == 0, 65535, padded).astype(np.uint16)
     return [
-        ("mono1", dicom(255 - BASE, MONO1), 1e-6), ("mono1_12", dicom(4095 - TWELVE, MONO1, bits=12), 1e-3),
+        ("mono1", dicom(255 - BASE, MONO1), 1e-6),
+        ("mono1_12", dicom(4095 - TWELVE, MONO1, bits=12), 1e-3),
         ("shape_inverse", dicom(255 - BASE, {0x20500020: ("CS", b"INVERSE")}), 1e-6),
         ("mono1_and_shape_inverse", dicom(255 - BASE, {**MONO1, 0x20500020: ("CS", b"INVERSE")}), 1e-6),
         ("mono1_shape_identity", dicom(255 - BASE, {**MONO1, 0x20500020: ("CS", b"IDENTITY")}), 1e-6),
         ("negative_slope", dicom(255 - BASE, rescale("-1", "255")), 1e-6),
-        ("negative_slope_window", dicom(4095 - TWELVE, {**rescale("-1", "4095"), **window("2048", "4096")}, bits=12),
-            2e-3),
+        (
+            "negative_slope_window",
+            dicom(4095 - TWELVE, {**rescale("-1", "4095"), **window("2048", "4096")}, bits=12),
+            2e-3,
+        ),
         ("negative_slope_mono1", dicom(BASE, {**rescale("-1", "255"), **MONO1}), 1e-6),
         ("modality_lut", dicom(inverse[BASE], extra=lut(0x00283000, 0, 16, curve * 257)), 1e-5),
         ("modality_lut_falling", dicom(255 - BASE, extra=lut(0x00283000, 0, 8, falling)), 1e-5),
         ("voi_lut", dicom(inverse[BASE], extra=lut(0x00283010, 0, 8, curve)), 1e-5),
-        ("voi_lut_first_mapped",
-            dicom(BASE.astype(np.uint16) + 1000, bits=12, extra=lut(0x00283010, 1000, 8, np.arange(256))), 1e-5),
-        ("voi_lut_negative_first", dicom(BASE.astype(np.int16) - 100, extra=lut(0x00283010, -100, 8, np.arange(256))),
-            1e-5),
+        (
+            "voi_lut_first_mapped",
+            dicom(BASE.astype(np.uint16) + 1000, bits=12, extra=lut(0x00283010, 1000, 8, np.arange(256))),
+            1e-5,
+        ),
+        (
+            "voi_lut_negative_first",
+            dicom(BASE.astype(np.int16) - 100, extra=lut(0x00283010, -100, 8, np.arange(256))),
+            1e-5,
+        ),
         ("voi_lut_before_window", dicom(BASE, window("1", "2"), extra=lut(0x00283010, 0, 8, np.arange(256))), 1e-5),
         ("voi_lut_falling_mono1", dicom(BASE, MONO1, extra=lut(0x00283010, 0, 8, falling)), 1e-5),
         ("voi_lut_bits_overstated", dicom(BASE, extra=lut(0x00283010, 0, 16, np.arange(256) * 16)), 5e-3),
@@ -107,24 +127,32 @@ def grey_scale() -> list[tuple[str, bytes, float]]:
         ("linear_exact", dicom(TWELVE, window("2047.5", "4095", "LINEAR_EXACT"), bits=12), 1e-3),
         ("window_mono1", dicom(4095 - TWELVE, {**window("2048", "4096"), **MONO1}, bits=12), 1e-3),
         ("window_rescaled", dicom(TWELVE, {**rescale("0.5", "-100"), **window("924", "2048")}, bits=12), 2e-3),
-        ("padding_65535",
-            dicom(outside, {0x00280120: ("US", shorts(65535))}), 0.01),
-        ("padding_range", dicom(np.where(BASE < 2, 60000 + BASE.astype(int), padded).astype(np.uint16),
-                                {0x00280120: ("US", shorts(60000)), 0x00280121: ("US", shorts(60001))}), 0.01),
+        ("padding_65535", dicom(outside, {0x00280120: ("US", shorts(65535))}), 0.01),
+        (
+            "padding_range",
+            dicom(
+                np.where(BASE < 2, 60000 + BASE.astype(int), padded).astype(np.uint16),
+                {0x00280120: ("US", shorts(60000)), 0x00280121: ("US", shorts(60001))},
+            ),
+            0.01,
+        ),
     ]
 
 
 def compressed() -> list[tuple[str, bytes, float]]:
     def packed(uid: str, frame: bytes, values: np.ndarray = BASE, bits: int | None = None, **options: object) -> bytes:
-        return dicom(encapsulated(frame, **options), syntax=uid, shape=SHAPE, allocated=values.dtype.itemsize * 8,
-            bits=bits)  # type: ignore[arg-type]
+        return dicom(
+            encapsulated(frame, **options), syntax=uid, shape=SHAPE, allocated=values.dtype.itemsize * 8, bits=bits
+        )  # type: ignore[arg-type]
 
     j2k = imagecodecs.jpeg2k_encode(WIDE, codecformat="J2K", level=0)
     lossless = imagecodecs.jpeg8_encode(WIDE, lossless=True, bitspersample=16)
     twelve = imagecodecs.jpeg8_encode(TWELVE, level=98, bitspersample=12)
     return [
-        ("rle8", packed(RLE, rle(BASE)), 1e-6), ("rle16", packed(RLE, rle(WIDE), WIDE), 1e-6),
-        ("jpeg_baseline", packed(J + "50", jpeg()), 0.06), ("jpeg_12", packed(J + "51", twelve, TWELVE, 12), 0.02),
+        ("rle8", packed(RLE, rle(BASE)), 1e-6),
+        ("rle16", packed(RLE, rle(WIDE), WIDE), 1e-6),
+        ("jpeg_baseline", packed(J + "50", jpeg()), 0.06),
+        ("jpeg_12", packed(J + "51", twelve, TWELVE, 12), 0.02),
         ("jpeg_lossless", packed(J + "57", imagecodecs.ljpeg_encode(TWELVE, bitspersample=12), TWELVE, 12), 1e-3),
         ("jpeg_sv1", packed(J + "70", lossless, WIDE), 1e-6),
         ("jpeg_sv1_8", packed(J + "70", imagecodecs.jpeg8_encode(BASE, lossless=True)), 1e-6),
@@ -137,8 +165,16 @@ def compressed() -> list[tuple[str, bytes, float]]:
         ("htj2k", packed(J + "201", imagecodecs.htj2k_encode(WIDE), WIDE), 1e-6),
         ("fragments", packed(J + "90", j2k, WIDE, pieces=7), 1e-6),
         ("offset_table", packed(J + "90", j2k, WIDE, table=True), 1e-6),
-        ("rgb_jpeg", dicom(encapsulated(jpeg(RGB)), {0x00280002: ("US", shorts(3)), 0x00280004: ("CS", b"YBR_FULL_422"),
-                           0x00280006: ("US", shorts(0))}, syntax=J + "50", shape=SHAPE), 0.06),
+        (
+            "rgb_jpeg",
+            dicom(
+                encapsulated(jpeg(RGB)),
+                {0x00280002: ("US", shorts(3)), 0x00280004: ("CS", b"YBR_FULL_422"), 0x00280006: ("US", shorts(0))},
+                syntax=J + "50",
+                shape=SHAPE,
+            ),
+            0.06,
+        ),
     ]
 
 
@@ -146,8 +182,9 @@ def structure() -> list[tuple[str, bytes, float]]:
     inner = element(0x00080100, "SH", b"X")
     nested = inner
     for _ in range(60):
-        nested = element(0x00081115, "SQ", item(nested + ending(0xE00D), length=0xFFFFFFFF) + ending(0xE0DD),
-            length=0xFFFFFFFF)
+        nested = element(
+            0x00081115, "SQ", item(nested + ending(0xE00D), length=0xFFFFFFFF) + ending(0xE0DD), length=0xFFFFFFFF
+        )
     unknown = struct.pack("<HH2sHI", 0x0009, 0x1001, b"UN", 0, 0xFFFFFFFF)
     unknown += item(element(0x00080100, "SH", b"X", IMPLICIT) + ending(0xE00D), length=0xFFFFFFFF) + ending(0xE0DD)
     private = element(0x00270010, "LO", b"ACME") + element(0x00271001, "UN", bytes(500))
@@ -156,7 +193,8 @@ def structure() -> list[tuple[str, bytes, float]]:
     return [
         ("nested_60", dicom(BASE, extra=b"".join([nested])), 1e-6),
         ("unknown_sequence", dicom(BASE, extra=unknown), 1e-6),
-        ("private", dicom(BASE, extra=private), 1e-6), ("trailing_zeros", plain + bytes(2000), 1e-6),
+        ("private", dicom(BASE, extra=private), 1e-6),
+        ("trailing_zeros", plain + bytes(2000), 1e-6),
         ("trailing_padding", dicom(BASE, tail=element(0xFFFCFFFC, "OB", bytes(64))), 1e-6),
         ("wrong_group_length", plain.replace(meta(EXPLICIT), wrong_group), 1e-6),
         ("tiff_preamble", dicom(BASE, preamble=b"II*\0".ljust(128, b"\0")), 1e-6),
@@ -181,11 +219,15 @@ def odd() -> list[tuple[str, bytes, str]]:
         ("part_unknown", dicom(BASE, {0x00180015: ("CS", b"CYBORG")}), "body part"),
         ("processing", dicom(BASE, {0x00080068: ("CS", b"FOR PROCESSING")}), "raw"),
         ("burned_in", dicom(BASE, {0x00280301: ("CS", b"YES")}), "burned"),
-        ("capture", dicom(BASE, {0x00080060: ("CS", b"OT"), 0x00080016: ("UI", b"1.2.840.10008.5.1.4.1.1.7")}),
-            "capture"),
+        (
+            "capture",
+            dicom(BASE, {0x00080060: ("CS", b"OT"), 0x00080016: ("UI", b"1.2.840.10008.5.1.4.1.1.7")}),
+            "capture",
+        ),
         ("pixels_not_square", dicom(BASE, {0x00280034: ("IS", b"2\\1")}), "not square"),
         ("program", dicom(BASE, preamble=b"MZ".ljust(128, b"\x90")), "program"),
-        ("called.png", dicom(BASE), "name says otherwise"), ("called.jpg", dicom(BASE), "name says otherwise"),
+        ("called.png", dicom(BASE), "name says otherwise"),
+        ("called.jpg", dicom(BASE), "name says otherwise"),
     ]
 
 
@@ -217,8 +259,18 @@ def broken_header() -> Iterator[tuple[str, bytes, str]]:
     yield "slope_text", dicom(BASE, rescale("steep", "0")), "slope"
     yield "all_padding", dicom(np.full_like(WIDE, 9), {0x00280120: us(9)}), "padding"
     yield "blank", dicom(np.full_like(BASE, 77)), "same value"
-    yield "lut_short", dicom(BASE, extra=element(0x00283010, "SQ", item(
-        element(0x00283002, "US", shorts(256, 0, 16)) + element(0x00283006, "OW", bytes(100))))), "look-up table"
+    yield (
+        "lut_short",
+        dicom(
+            BASE,
+            extra=element(
+                0x00283010,
+                "SQ",
+                item(element(0x00283002, "US", shorts(256, 0, 16)) + element(0x00283006, "OW", bytes(100))),
+            ),
+        ),
+        "look-up table",
+    )
     yield "lut_bits_40", dicom(BASE, extra=lut(0x00283010, 0, 40, np.arange(256))), "look-up table"
     floats = element(0x7FE00008, "OF", BASE.astype(np.float32).tobytes())
     yield "floats", dicom(b"", extra=floats, shape=SHAPE), "floating-point"
@@ -230,18 +282,22 @@ def broken_structure() -> Iterator[tuple[str, bytes, str]]:
         yield f"cut_{share}", good[: max(140, len(good) * share // 100)], ""
     deep = element(0x00080100, "SH", b"X")
     for _ in range(70):
-        deep = element(0x00081115, "SQ", item(deep + ending(0xE00D), length=0xFFFFFFFF) + ending(0xE0DD),
-            length=0xFFFFFFFF)
+        deep = element(
+            0x00081115, "SQ", item(deep + ending(0xE00D), length=0xFFFFFFFF) + ending(0xE0DD), length=0xFFFFFFFF
+        )
     deeper = b"".join([struct.pack("<HH2sHI", 8, 0x1115, b"SQ", 0, 0xFFFFFFFF), item(b"", length=0xFFFFFFFF)]) * 5000
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = squeeze.compress(element(0x00090010, "OB", b"", length=300 << 20) + bytes(300 << 20)) + squeeze.flush()
     deflated = dicom(BASE, syntax=DEFLATED)
     start = bytes(128) + b"DICM"
     bad = {
-        "nested_70": (dicom(BASE, extra=deep), "nested"), "nested_5000": (dicom(BASE, extra=deeper), "nested"),
+        "nested_70": (dicom(BASE, extra=deep), "nested"),
+        "nested_5000": (dicom(BASE, extra=deeper), "nested"),
         "element_2gb": (dicom(BASE, extra=element(0x00271001, "OB", b"abcd", length=2**31)), "length"),
-        "elements": (dicom(BASE, extra=b"".join(element(0x00290000 + i, "US", b"ab") for i in range(60_000))),
-            "elements"),
+        "elements": (
+            dicom(BASE, extra=b"".join(element(0x00290000 + i, "US", b"ab") for i in range(60_000))),
+            "elements",
+        ),
         "deflate_bomb": (start + meta(DEFLATED) + bomb, "too large"),
         "deflate_cut": (deflated[: len(deflated) // 2], "middle"),
         "deflate_garbage": (start + meta(DEFLATED) + b"\xff" * 5000, "damaged"),
@@ -253,7 +309,8 @@ def broken_structure() -> Iterator[tuple[str, bytes, str]]:
         "syntax_unknown": (good.replace(meta(EXPLICIT), meta("1.2.3.4.5.6")), "not supported"),
         "syntax_mpeg": (dicom(encapsulated(bytes(100)), syntax=J + "100", shape=SHAPE), "not supported"),
         "native_said_jpeg": (good.replace(meta(EXPLICIT), meta(J + "50")), "disagree"),
-        "jpeg_said_native": (dicom(encapsulated(jpeg()), shape=SHAPE), "disagree"), "no_start": (good[132:], "no PNG"),
+        "jpeg_said_native": (dicom(encapsulated(jpeg()), shape=SHAPE), "disagree"),
+        "no_start": (good[132:], "no PNG"),
         "implicit_said_explicit": (dicom(BASE, syntax=IMPLICIT).replace(meta(IMPLICIT), meta(EXPLICIT)), ""),
         "explicit_said_implicit": (good.replace(meta(EXPLICIT), meta(IMPLICIT)), ""),
         "big_said_little": (dicom(WIDE, syntax=BIG).replace(meta(BIG), meta(EXPLICIT)), ""),
@@ -265,7 +322,8 @@ def broken_structure() -> Iterator[tuple[str, bytes, str]]:
 
 def broken_pixels() -> Iterator[tuple[str, bytes, str]]:
     streams = {
-        "rle": (RLE, rle(WIDE)), "jpeg": (J + "50", jpeg()),
+        "rle": (RLE, rle(WIDE)),
+        "jpeg": (J + "50", jpeg()),
         "sv1": (J + "70", imagecodecs.jpeg8_encode(WIDE, lossless=True, bitspersample=16)),
         "jls": (J + "80", imagecodecs.jpegls_encode(WIDE)),
         "j2k": (J + "90", imagecodecs.jpeg2k_encode(WIDE, codecformat="J2K", level=0)),
@@ -294,9 +352,20 @@ def broken_pixels() -> Iterator[tuple[str, bytes, str]]:
 
 
 def other_objects() -> Iterator[tuple[str, bytes, str]]:
-    words = {"CT": "a CT", "MR": "an MR", "US": "ultrasound", "MG": "mammography", "NM": "nuclear", "XA": "angiography",
-             "PT": "PET", "SEG": "segmentation", "SR": "report", "RTDOSE": "dose", "OT": "does not say",
-             "ZZ": "does not say"}
+    words = {
+        "CT": "a CT",
+        "MR": "an MR",
+        "US": "ultrasound",
+        "MG": "mammography",
+        "NM": "nuclear",
+        "XA": "angiography",
+        "PT": "PET",
+        "SEG": "segmentation",
+        "SR": "report",
+        "RTDOSE": "dose",
+        "OT": "does not say",
+        "ZZ": "does not say",
+    }
     for code, says in words.items():
         yield f"modality_{code}", dicom(BASE, {0x00080060: ("CS", code.encode())}), says
     for part in ("HAND", "HIP", "SKULL", "EXTREMITY", "ABDOMEN", "KNEE", "CSPINE", "BREAST"):

@@ -15,8 +15,15 @@ from writers import chunk, exif, ihdr, interlaced, png, scan_lines, tiff
 
 WIDE = BASE.astype(np.uint16) * 257
 RGB = np.repeat(BASE[..., None], 3, axis=2)
-UNDO = {2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1], 5: lambda a: a.swapaxes(0, 1),
-        6: lambda a: np.rot90(a, 1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: lambda a: np.rot90(a, 3)}
+UNDO = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a, 3),
+}
 
 
 def cases() -> Iterator[Case]:
@@ -44,16 +51,25 @@ def good_png() -> Iterator[Case]:
     shuffled = np.random.default_rng(1).permutation(256).astype(np.uint8)
     rgb16 = np.repeat(WIDE[..., None], 3, axis=2)
     files = {
-        "grey8": png(BASE), "grey16": png(WIDE), "filters8": png(BASE, filters=True),
+        "grey8": png(BASE),
+        "grey16": png(WIDE),
+        "filters8": png(BASE, filters=True),
         "filters16": png(WIDE, filters=True),
-        "interlaced": interlaced(BASE), "pieces": png(BASE, pieces=40),
+        "interlaced": interlaced(BASE),
+        "pieces": png(BASE, pieces=40),
         "palette": png(BASE, 3, palette(np.arange(256))),
-        "palette_shuffled": png(shuffled[BASE], 3, palette(shuffled)), "rgb": png(RGB, 2), "rgb16": png(rgb16, 2),
-        "rgb_filters": png(RGB, 2, filters=True), "rgba": png(with_alpha(RGB, 255), 6),
+        "palette_shuffled": png(shuffled[BASE], 3, palette(shuffled)),
+        "rgb": png(RGB, 2),
+        "rgb16": png(rgb16, 2),
+        "rgb_filters": png(RGB, 2, filters=True),
+        "rgba": png(with_alpha(RGB, 255), 6),
         "la": png(with_alpha(BASE, 255), 4),
-        "la16": png(with_alpha(WIDE, 65535), 4), "rgba16": png(with_alpha(rgb16, 65535), 6),
-        "sbit": png(BASE, before=chunk(b"sBIT", b"\x08")), "gamma": png(BASE, before=chunk(b"gAMA", b"\0\0\xb1\x8f")),
-        "text": png(BASE, before=chunk(b"tEXt", b"Comment\0ward 7")), "garbage_behind": png(BASE) + b"\0" * 999,
+        "la16": png(with_alpha(WIDE, 65535), 4),
+        "rgba16": png(with_alpha(rgb16, 65535), 6),
+        "sbit": png(BASE, before=chunk(b"sBIT", b"\x08")),
+        "gamma": png(BASE, before=chunk(b"gAMA", b"\0\0\xb1\x8f")),
+        "text": png(BASE, before=chunk(b"tEXt", b"Comment\0ward 7")),
+        "garbage_behind": png(BASE) + b"\0" * 999,
         "text_bomb_unread": png(BASE, before=chunk(b"zTXt", b"x\0\0" + zlib.compress(bytes(30 << 20), 9))),
         "unknown_part": png(BASE, before=chunk(b"prVt", b"whatever")),
     }
@@ -61,8 +77,9 @@ def good_png() -> Iterator[Case]:
         yield Case(f"good_{name}.png", data, "same")
     for k, undo in UNDO.items():
         order = "<" if k % 2 else ">"
-        yield Case(f"good_exif{k}.png", png(np.ascontiguousarray(undo(BASE)), before=chunk(b"eXIf", exif(k, order))),
-            "same")
+        yield Case(
+            f"good_exif{k}.png", png(np.ascontiguousarray(undo(BASE)), before=chunk(b"eXIf", exif(k, order))), "same"
+        )
     yield Case("good_12_in_16.png", png(BASE.astype(np.uint16) * 16), "same", within=0.005)
     yield Case("good_14_in_16.png", png(BASE.astype(np.uint16) * 64), "same", within=0.005)
 
@@ -96,7 +113,8 @@ def broken_png() -> Iterator[Case]:
     bare = b"\x89PNG\r\n\x1a\n"
     end, data = chunk(b"IEND", b""), chunk(b"IDAT", zlib.compress(lines))
     bad = {
-        "no_end": (good[:-12], "middle"), "pixel_flipped": (bytes(flipped), "checksum"),
+        "no_end": (good[:-12], "middle"),
+        "pixel_flipped": (bytes(flipped), "checksum"),
         "half_the_rows": (png(BASE, lines=lines[: len(lines) // 2]), "fewer pixels"),
         "one_row_less": (png(BASE, lines=lines[: -(COLUMNS + 1)]), "fewer pixels"),
         "height_doubled": (png(BASE, header=ihdr(COLUMNS, ROWS * 2)), "fewer pixels"),
@@ -113,20 +131,26 @@ def broken_png() -> Iterator[Case]:
         "length_4gb": (bare + ihdr(COLUMNS, ROWS) + b"\xff\xff\xff\xffIDAT" + bytes(99), "length"),
         "no_header": (bare + data + end, "header"),
         "two_headers": (bare + ihdr(COLUMNS, ROWS) * 2 + data + end, "header"),
-        "no_pixels": (bare + ihdr(COLUMNS, ROWS) + end, "fewer"), "no_palette": (png(BASE, 3), "palette"),
+        "no_pixels": (bare + ihdr(COLUMNS, ROWS) + end, "fewer"),
+        "no_palette": (png(BASE, 3), "palette"),
         "short_palette": (png(BASE, 3, chunk(b"PLTE", bytes(30))), "palette"),
         "filter_9": (png(BASE, lines=b"\x09" + lines[1:]), "scan lines"),
         "not_deflate": (bare + ihdr(COLUMNS, ROWS) + chunk(b"IDAT", b"no zlib" * 50) + end, "damaged"),
-        "adler_wrong": (bare + ihdr(COLUMNS, ROWS) + chunk(b"IDAT", zlib.compress(lines)[:-4] + b"abcd") + end,
-            "damaged"),
+        "adler_wrong": (
+            bare + ihdr(COLUMNS, ROWS) + chunk(b"IDAT", zlib.compress(lines)[:-4] + b"abcd") + end,
+            "damaged",
+        ),
         "texts": (png(BASE, before=chunk(b"tEXt", b"a\0b") * 2000), "text"),
         "long_text": (png(BASE, before=chunk(b"tEXt", b"a\0" + b"b" * (2 << 20))), "text"),
         "critical_part": (png(BASE, before=chunk(b"NEWP", b"")), "unknown kind"),
-        "small": (png(BASE[:32, :32]), "too small"), "narrow": (png(np.tile(BASE[:70], (1, 8))), "narrow"),
+        "small": (png(BASE[:32, :32]), "too small"),
+        "narrow": (png(np.tile(BASE[:70], (1, 8))), "narrow"),
         "blank": (png(np.full_like(BASE, 128)), "same value"),
         "black_white": (png((BASE > 99).astype(np.uint8) * 255), "grey levels"),
-        "one_bit": (png(BASE, lines=scan_lines(np.packbits(BASE > 99, axis=1)), header=ihdr(COLUMNS, ROWS, 1)),
-            "grey levels"),
+        "one_bit": (
+            png(BASE, lines=scan_lines(np.packbits(BASE > 99, axis=1)), header=ihdr(COLUMNS, ROWS, 1)),
+            "grey levels",
+        ),
         "signature_only": (bare, "middle"),
     }
     for name, (content, says) in bad.items():
@@ -141,12 +165,17 @@ def jpeg(values: np.ndarray = BASE, **options: object) -> bytes:
 
 def good_jpeg() -> Iterator[Case]:
     files = {
-        "grey": jpeg(), "rgb": jpeg(RGB), "progressive": jpeg(progressive=True),
+        "grey": jpeg(),
+        "rgb": jpeg(RGB),
+        "progressive": jpeg(progressive=True),
         "restarts": jpeg(restart_marker_rows=1),
-        "rgb_progressive": jpeg(RGB, progressive=True), "optimised": jpeg(optimize=True),
+        "rgb_progressive": jpeg(RGB, progressive=True),
+        "optimised": jpeg(optimize=True),
         "comment": jpeg(comment=b"x" * 999),
-        "garbage_behind": jpeg() + bytes(500), "fill_bytes": jpeg().replace(b"\xff\xd9", b"\xff\xff\xff\xff\xd9"),
-        "lossless": imagecodecs.jpeg8_encode(BASE, lossless=True), "rgb_subsampled": jpeg(RGB, subsampling=2),
+        "garbage_behind": jpeg() + bytes(500),
+        "fill_bytes": jpeg().replace(b"\xff\xd9", b"\xff\xff\xff\xff\xd9"),
+        "lossless": imagecodecs.jpeg8_encode(BASE, lossless=True),
+        "rgb_subsampled": jpeg(RGB, subsampling=2),
         "twelve_bits": imagecodecs.jpeg8_encode(BASE.astype(np.uint16) * 16, level=98, bitspersample=12),
     }
     for name, data in files.items():
@@ -172,8 +201,9 @@ def broken_jpeg() -> Iterator[Case]:
     for share in (5, 20, 40, 60, 80, 95):
         yield Case(f"bad_cut_{share}.jpg", good[: len(good) * share // 100], "refuse")
         yield Case(f"bad_cut_closed_{share}.jpg", good[: len(good) * share // 100] + b"\xff\xd9", "refuse")
-        yield Case(f"bad_progressive_cut_{share}.jpg", progressive[: len(progressive) * share // 100] + b"\xff\xd9",
-            "refuse")
+        yield Case(
+            f"bad_progressive_cut_{share}.jpg", progressive[: len(progressive) * share // 100] + b"\xff\xd9", "refuse"
+        )
     scan = progressive.rindex(b"\xff\xda")
     restarts = jpeg(restart_marker_rows=1)
     first, second = restarts.index(b"\xff\xd0"), restarts.index(b"\xff\xd1")
@@ -181,11 +211,14 @@ def broken_jpeg() -> Iterator[Case]:
     Image.fromarray(BASE).convert("CMYK").save(cmyk, "JPEG")
     start = good.index(b"\xff\xda") + 10
     bad = {
-        "no_end": (good[:-2], "middle"), "height_doubled": (resized(good, ROWS * 2, COLUMNS), ""),
+        "no_end": (good[:-2], "middle"),
+        "height_doubled": (resized(good, ROWS * 2, COLUMNS), ""),
         "height_halved": (resized(good, ROWS // 2, COLUMNS), ""),
         "width_doubled": (resized(good, ROWS, COLUMNS * 2), ""),
-        "huge": (resized(good, 65000, 65000), ""), "no_size": (resized(good, 0, COLUMNS), "too small"),
-        "cmyk": (cmyk.getvalue(), "colours"), "jpeg_ls": (imagecodecs.jpegls_encode(BASE), "JPEG-LS"),
+        "huge": (resized(good, 65000, 65000), ""),
+        "no_size": (resized(good, 0, COLUMNS), "too small"),
+        "cmyk": (cmyk.getvalue(), "colours"),
+        "jpeg_ls": (imagecodecs.jpegls_encode(BASE), "JPEG-LS"),
         "scan_bomb": (progressive[:-2] + progressive[scan:-2] * 300 + b"\xff\xd9", "scans"),
         "restart_run_gone": (restarts[: first + 2] + restarts[second:], ""),
         "only_header": (good[:20] + b"\xff\xd9", ""),
@@ -245,18 +278,24 @@ def broken_tiff() -> Iterator[Case]:
         "height_doubled": (tiff(BASE, extra={257: ("I", (ROWS * 2,))}), "fewer pixels"),
         "strip_outside": (tiff(BASE, extra={273: ("I", (10**6,))}), "middle"),
         "strip_of_4gb": (tiff(BASE, extra={279: ("I", (2**32 - 1,))}), "middle"),
-        "no_width": (tiff(BASE, drop=(256,)), "header"), "no_photometric": (tiff(BASE, drop=(262,)), "header"),
+        "no_width": (tiff(BASE, drop=(256,)), "header"),
+        "no_photometric": (tiff(BASE, drop=(262,)), "header"),
         "no_strips": (tiff(BASE, drop=(273,)), "header"),
         "huge": (tiff(BASE, extra={256: ("I", (65000,)), 257: ("I", (65000,))}), "million"),
-        "directory_outside": (b"II*\0\xff\xff\xff\x7f" + good[8:], "directory"), "loop": (tiff(BASE, following=8), ""),
-        "big_tiff": (b"II+\0\x08\0\0\0" + good[8:], "BigTIFF"), "cielab": (tiff(RGB, 8), "colours"),
+        "directory_outside": (b"II*\0\xff\xff\xff\x7f" + good[8:], "directory"),
+        "loop": (tiff(BASE, following=8), ""),
+        "big_tiff": (b"II+\0\x08\0\0\0" + good[8:], "BigTIFF"),
+        "cielab": (tiff(RGB, 8), "colours"),
         "signed": (tiff(BASE, extra={339: ("H", (2,))}), "8 or 16 bits"),
         "jpeg_old": (tiff(BASE, extra={259: ("H", (6,))}), "compression"),
-        "holed_deflate": (holed, "damaged"), "jpeg_inside": (inside.getvalue(), "compression"),
-        "spoiled_lzw": (spoiled, ""), "not_lzw": (tiff(BASE, extra={259: ("H", (5,))}), ""),
+        "holed_deflate": (holed, "damaged"),
+        "jpeg_inside": (inside.getvalue(), "compression"),
+        "spoiled_lzw": (spoiled, ""),
+        "not_lzw": (tiff(BASE, extra={259: ("H", (5,))}), ""),
         "not_deflate": (tiff(BASE, extra={259: ("H", (8,))}), ""),
         "palette_short": (tiff(BASE, 3, extra={320: ("H", (1, 2, 3))}), "palette"),
-        "small": (tiff(BASE[:32, :32]), "too small"), "blank": (tiff(np.full_like(BASE, 3)), "same value"),
+        "small": (tiff(BASE[:32, :32]), "too small"),
+        "blank": (tiff(np.full_like(BASE, 3)), "same value"),
         "samples_lie": (tiff(BASE, 2, extra={277: ("H", (3,))}), ""),
         "bits_lie": (tiff(BASE, extra={258: ("H", (16,))}), "fewer pixels"),
     }

@@ -64,15 +64,19 @@ def others() -> Iterator[Case]:
     np.save(array, BASE)
     rng = np.random.default_rng(11)
     bad = {
-        "empty.png": (b"", "empty"), "archive.zip": (archive.getvalue(), "ZIP"),
+        "empty.png": (b"", "empty"),
+        "archive.zip": (archive.getvalue(), "ZIP"),
         "packed.png.gz": (gzip.compress(png(BASE)), "gzip"),
         "page.dcm": (b"<!DOCTYPE html><title>Login</title>", "web page"),
         "paper.pdf": (b"%PDF-1.7\n" + bytes(99), "PDF"),
-        "old.gif": (b"GIF89a" + bytes(99), "GIF"), "old.bmp": (b"BM" + bytes(99), "BMP"),
+        "old.gif": (b"GIF89a" + bytes(99), "GIF"),
+        "old.bmp": (b"BM" + bytes(99), "BMP"),
         "new.webp": (b"RIFF\0\0\0\0WEBP" + bytes(99), "WebP"),
-        "array.npy": (array.getvalue(), "NumPy"), "pickle.dcm": (pickle.dumps([1, 2]), "pickle"),
+        "array.npy": (array.getvalue(), "NumPy"),
+        "pickle.dcm": (pickle.dumps([1, 2]), "pickle"),
         "text.txt": (b"two lungs\n" * 50, "no PNG"),
-        "one_byte.png": (b"\x89", "no PNG"), "zeros.dcm": (bytes(5000), "no PNG"),
+        "one_byte.png": (b"\x89", "no PNG"),
+        "zeros.dcm": (bytes(5000), "no PNG"),
         "bare.j2k": (b"\xff\x4f\xff\x51" + bytes(50), "JPEG 2000"),
     }
     for name, (content, says) in bad.items():
@@ -89,8 +93,15 @@ def others() -> Iterator[Case]:
 
 def names() -> Iterator[Case]:
     data = png(BASE)
-    for name in ("name with spaces.png", "нейм 中文 é.png", "no_suffix", "-o.png", "UPPER.PNG", "a.b.c.png",
-        "x" * 240 + ".png"):
+    for name in (
+        "name with spaces.png",
+        "нейм 中文 é.png",
+        "no_suffix",
+        "-o.png",
+        "UPPER.PNG",
+        "a.b.c.png",
+        "x" * 240 + ".png",
+    ):
         yield Case(name, data, "same")
     for name in ("new\nline.png", "esc\x1b[31mape.png", "<script>.png", "'; drop.png", "=1+1.png", "y" * 240 + ".png"):
         yield Case(name, data[:50], "refuse", "")

@@ -33,12 +33,24 @@ RNG = np.random.default_rng(0)
 KINDS: dict[str, Explanation] = {
     "gradcam": Attribution(values=RNG.normal(size=(8, 8)), unit="logit", **GRID, **COMMON),
     "latent_shift": Counterfactual(
-        frames=RNG.random((3, 8, 8), np.float32), lambdas=np.array([-1.0, 0, 1]), logits=RNG.normal(size=(3, 2)),
-        findings=("pneumonia", "mass"), base=RNG.random((8, 8), np.float32), stop=("range", "target"), **GRID, **COMMON,
+        frames=RNG.random((3, 8, 8), np.float32),
+        lambdas=np.array([-1.0, 0, 1]),
+        logits=RNG.normal(size=(3, 2)),
+        findings=("pneumonia", "mass"),
+        base=RNG.random((8, 8), np.float32),
+        stop=("range", "target"),
+        **GRID,
+        **COMMON,
     ),
     "patterns": PatternSum(
-        patterns=("p3", "p9"), contributions=np.array([0.7, -0.2]), bias=-1.0, unnamed=0.1, residual=0.0,
-        maps=RNG.random((2, 8, 8), np.float32), **GRID, **COMMON,
+        patterns=("p3", "p9"),
+        contributions=np.array([0.7, -0.2]),
+        bias=-1.0,
+        unnamed=0.1,
+        residual=0.0,
+        maps=RNG.random((2, 8, 8), np.float32),
+        **GRID,
+        **COMMON,
     ),
     "template": Statement(text="Because.", audience="lay", evidence=("pneumonia/gradcam",), **COMMON),
 }
@@ -47,8 +59,13 @@ KINDS: dict[str, Explanation] = {
 @pytest.fixture
 def radiograph() -> Radiograph:
     return Radiograph(
-        np.full((96, 128), 0.5), name="chest", view="PA", spacing_mm=(0.2, 0.2), warnings=("odd border",),
-        patient_key="secret-key", facts={"modality": "DX"},
+        np.full((96, 128), 0.5),
+        name="chest",
+        view="PA",
+        spacing_mm=(0.2, 0.2),
+        warnings=("odd border",),
+        patient_key="secret-key",
+        facts={"modality": "DX"},
     )
 
 
@@ -227,7 +244,7 @@ def test_a_pickle_in_disguise_is_refused(radiograph: Radiograph, tmp_path: Path)
 def test_published_schema_is_current() -> None:
     path = Path(__file__).parents[2] / "docs" / "explanation.schema.json"
     fix = "from whyray.io.records import schema_text; open('docs/explanation.schema.json', 'w').write(schema_text())"
-    assert path.read_text() == schema_text(), f"run: python -c \"{fix}\""
+    assert path.read_text() == schema_text(), f'run: python -c "{fix}"'
 
 
 def test_a_record_fits_the_published_schema(radiograph: Radiograph, tmp_path: Path) -> None:
@@ -245,8 +262,15 @@ def test_a_record_fits_the_published_schema(radiograph: Radiograph, tmp_path: Pa
                 except AssertionError as error:
                     errors.append(str(error))
             raise AssertionError(f"{where}: {errors}")
-        kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
-                 "null": type(None)}
+        kinds = {
+            "object": dict,
+            "array": list,
+            "string": str,
+            "integer": int,
+            "number": (int, float),
+            "boolean": bool,
+            "null": type(None),
+        }
         if "type" in rule:
             assert isinstance(value, kinds[rule["type"]]), where
         if isinstance(value, dict):

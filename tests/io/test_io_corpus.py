@@ -80,8 +80,20 @@ child._CHILD.stop()
 print(max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle,
     resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
 """
-SWELLING = ("bomb", "huge", "sparse", "texts", "2gb", "4gb", "nested", "elements", "deflate", "zero.dcm", "random.png",
-    "fifo")
+SWELLING = (
+    "bomb",
+    "huge",
+    "sparse",
+    "texts",
+    "2gb",
+    "4gb",
+    "nested",
+    "elements",
+    "deflate",
+    "zero.dcm",
+    "random.png",
+    "fifo",
+)
 
 
 def test_bombs_stay_small(tmp_path: Path) -> None:
@@ -90,7 +102,11 @@ def test_bombs_stay_small(tmp_path: Path) -> None:
     paths = [str(case.write(tmp_path)) for case in chosen]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
-        [sys.executable, "-c", MEASURE, *paths], capture_output=True, text=True, timeout=120, env=environment,
-        check=True
+        [sys.executable, "-c", MEASURE, *paths],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+        check=True,
     )
     assert int(ran.stdout) < 600 * 1024, "kilobytes above idle"

@@ -82,9 +82,12 @@ def test_the_whole_chain(data: st.DataObject) -> None:
     mono1, inverse = data.draw(st.booleans()), data.draw(st.booleans())
     values = {
         0x00280004: ("CS", b"MONOCHROME1" if mono1 else b"MONOCHROME2"),
-        0x20500020: ("CS", b"INVERSE" if inverse else b"IDENTITY"), 0x00281053: ("DS", f"{slope}".encode()),
-        0x00281052: ("DS", f"{intercept}".encode()), 0x00281050: ("DS", f"{centre}".encode()),
-        0x00281051: ("DS", f"{width}".encode()), 0x00281056: ("CS", function.encode()),
+        0x20500020: ("CS", b"INVERSE" if inverse else b"IDENTITY"),
+        0x00281053: ("DS", f"{slope}".encode()),
+        0x00281052: ("DS", f"{intercept}".encode()),
+        0x00281050: ("DS", f"{centre}".encode()),
+        0x00281051: ("DS", f"{width}".encode()),
+        0x00281056: ("CS", function.encode()),
     }
     picture = read_dicom(dicom(BASE, values))
     slow = [slow_window(v * slope + intercept, centre, width, function) for v in range(256)]
@@ -100,7 +103,8 @@ def test_voi_choices() -> None:
     window = {0x00281050: ("DS", b"1500"), 0x00281051: ("DS", b"3001")}
     data = dicom(values, window, bits=12)
     for voi, named, expected in (
-        ("file", "file", values / 3000), ("none", "none", values / 4095),
+        ("file", "file", values / 3000),
+        ("none", "none", values / 4095),
         ((1000.0, 2001.0), "1000/2001", np.clip(values / 2000, 0, 1)),
     ):
         picture = read_dicom(data, voi)  # type: ignore[arg-type]

@@ -14,8 +14,11 @@ from whyray.io.input_report import checks, input_report
 from whyray.io.load import load_image
 from whyray.types import Radiograph
 
-KINDS = {"nih": "NIH ChestX-ray14", "ped": "Paediatric pneumonia (Kermany 2018)",
-    "covid": "COVID-19 image data collection"}
+KINDS = {
+    "nih": "NIH ChestX-ray14",
+    "ped": "Paediatric pneumonia (Kermany 2018)",
+    "covid": "COVID-19 image data collection",
+}
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +84,18 @@ def written(pixels: np.ndarray) -> np.ndarray:
 def strangers() -> dict[str, np.ndarray]:
     rng, (y, x) = np.random.default_rng(0), np.mgrid[0:256, 0:256] / 255
     noise = rng.random((256, 256))
-    blobs = np.real(np.fft.ifft2(np.fft.fft2(noise) * np.exp(-200 * (np.minimum(y, 1 - y) ** 2 + np.minimum(x,
-        1 - x) ** 2))))
+    blobs = np.real(
+        np.fft.ifft2(np.fft.fft2(noise) * np.exp(-200 * (np.minimum(y, 1 - y) ** 2 + np.minimum(x, 1 - x) ** 2)))
+    )
     disc = (x - 0.5) ** 2 + (y - 0.5) ** 2
-    out = {"noise": noise, "blobs": blobs, "bars": (x * 9 % 2 > 1) + 0.1 * noise, "disc": -disc + 0.1 * noise,
+    out = {
+        "noise": noise,
+        "blobs": blobs,
+        "bars": (x * 9 % 2 > 1) + 0.1 * noise,
+        "disc": -disc + 0.1 * noise,
         "ramp": y,
-           "checks": ((x * 8).astype(int) + (y * 8).astype(int)) % 2 + 0.1 * noise}
+        "checks": ((x * 8).astype(int) + (y * 8).astype(int)) % 2 + 0.1 * noise,
+    }
     return {name: ((a - a.min()) / np.ptp(a)).astype(np.float32) for name, a in out.items()}
 
 

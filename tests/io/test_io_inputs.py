@@ -65,10 +65,15 @@ def test_lists(tree: Path) -> None:
         assert names(expand([str(tree / name)]), tree) == ["in/2.png", "out.png"]
 
 
-@pytest.mark.parametrize(("name", "content", "says"), [
-    ("empty.txt", b"\n# nothing\n", "names no picture"), ("other.csv", b"a,b\n1,2\n", "column"),
-    ("binary.txt", b"\xff\xfe\x00\x00", "UTF-8"), ("nul.csv", b"image\na\0b\n", "names no picture|CSV"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.txt", b"\n# nothing\n", "names no picture"),
+        ("other.csv", b"a,b\n1,2\n", "column"),
+        ("binary.txt", b"\xff\xfe\x00\x00", "UTF-8"),
+        ("nul.csv", b"image\na\0b\n", "names no picture|CSV"),
+    ],
+)
 def test_bad_lists(tree: Path, name: str, content: bytes, says: str) -> None:
     (tree / name).write_bytes(content)
     with pytest.raises(InputError, match=says):

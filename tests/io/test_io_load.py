@@ -72,8 +72,9 @@ def test_imports_stay_light(tmp_path: Path) -> None:
         "print(*sorted(m for m in sys.modules if '.' not in m))"
     )
     for name in ("a.png", "a.dcm"):
-        ran = subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True,
-            check=True)
+        ran = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / name)], capture_output=True, text=True, check=True
+        )
         loaded = set(ran.stdout.split())
         assert "numpy" in loaded and ("PIL" in loaded) == (name == "a.png")
         assert not loaded & {"torch", "scipy", "skimage", "matplotlib", "pydicom", "imagecodecs", "nibabel", "tifffile"}

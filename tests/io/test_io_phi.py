@@ -16,11 +16,23 @@ from whyray.io.input_report import checks, input_report
 from whyray.io.load import decode_image, load_image
 
 CANARY = b"CANARY"
-NAMED = {tag: ("LO", CANARY) for tag in (0x00080050, 0x00080080, 0x00080090, 0x00081030, 0x0008103E, 0x00100010,
-    0x00100020, 0x00100030)}
+NAMED = {
+    tag: ("LO", CANARY)
+    for tag in (0x00080050, 0x00080080, 0x00080090, 0x00081030, 0x0008103E, 0x00100010, 0x00100020, 0x00100030)
+}
 SPOILED = {
-    0x00080060: "CS", 0x00180015: "CS", 0x00185101: "CS", 0x00280004: "CS", 0x00280008: "IS", 0x00281050: "DS",
-    0x00281052: "DS", 0x00281053: "DS", 0x00281056: "CS", 0x20500020: "CS", 0x00280301: "CS", 0x00280030: "DS",
+    0x00080060: "CS",
+    0x00180015: "CS",
+    0x00185101: "CS",
+    0x00280004: "CS",
+    0x00280008: "IS",
+    0x00281050: "DS",
+    0x00281052: "DS",
+    0x00281053: "DS",
+    0x00281056: "CS",
+    0x20500020: "CS",
+    0x00280301: "CS",
+    0x00280030: "DS",
 }
 
 
@@ -29,11 +41,25 @@ def shown(data: bytes, name: str = "a.dcm") -> str:
     try:
         found = decode_image(data, name)
     except InputError as error:
-        parts: list[object] = [error, repr(error), error.reason, error.remedy, error.source, error.__cause__,
-            error.__context__ and ""]
+        parts: list[object] = [
+            error,
+            repr(error),
+            error.reason,
+            error.remedy,
+            error.source,
+            error.__cause__,
+            error.__context__ and "",
+        ]
     else:
-        parts = [repr(found), found.facts, found.warnings, input_report(found), checks(found), found.patient_key,
-            found.name]
+        parts = [
+            repr(found),
+            found.facts,
+            found.warnings,
+            input_report(found),
+            checks(found),
+            found.patient_key,
+            found.name,
+        ]
     return " ".join(map(str, parts))
 
 
@@ -57,9 +83,10 @@ def test_derived_files(dev_data: Path) -> None:
             warnings.simplefilter("ignore")
             data = pydicom.dcmread(path, stop_before_pixels=True)
             canaries = {
-                str(e.value) for e in data.iterall()
-                if e.VR in ("PN", "LO", "SH", "DA", "TM", "UI", "LT", "ST", "UT", "AS", "AE",
-                    "UN") and len(str(e.value)) > 3
+                str(e.value)
+                for e in data.iterall()
+                if e.VR in ("PN", "LO", "SH", "DA", "TM", "UI", "LT", "ST", "UT", "AS", "AE", "UN")
+                and len(str(e.value)) > 3
             }
         found = load_image(path)
         everything = shown(path.read_bytes()) + repr(found)
@@ -87,5 +114,6 @@ def test_hidden_pixels_of_an_alpha_picture_stay_hidden() -> None:
     values = with_alpha(RGB, 255)
     values[40:60, 40:100, 3] = 0
     found = decode_image(png(values, 6), "a.png").pixels
-    assert not found[40:60, 40:100].any() and np.array_equal(found[80:],
-        (BASE / np.float32(255)).astype(np.float32)[80:])
+    assert not found[40:60, 40:100].any() and np.array_equal(
+        found[80:], (BASE / np.float32(255)).astype(np.float32)[80:]
+    )

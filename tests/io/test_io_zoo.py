@@ -16,13 +16,21 @@ from whyray.io.load import load_image
 from whyray.io.refusal import Malformed
 
 WARNED = {  # rows whose text asks for a warning -> a word of it
-    "header_says_lateral": "lateral", "sparse_header": "does not name", "sc_rgb_burned_in": "colour",
-    "false_mono1": "inverted", "zeroed_tail": "lost", "nonsquare": "not square", "teeth": "frontal",
+    "header_says_lateral": "lateral",
+    "sparse_header": "does not name",
+    "sc_rgb_burned_in": "colour",
+    "false_mono1": "inverted",
+    "zeroed_tail": "lost",
+    "nonsquare": "not square",
+    "teeth": "frontal",
     "png_renamed": "name says",
 }
 NOT_DECODED = {  # decoded by others, refused by us before the policy would
-    "mod_liver_1frame": "1 bit", "mod_examples_palette": "palette colours", "mod_float_pixels": "floats",
-    "mod_sc_rgb_screen": "an item outside a sequence", "odd_MR_small_padded": "128 bytes behind the pixels",
+    "mod_liver_1frame": "1 bit",
+    "mod_examples_palette": "palette colours",
+    "mod_float_pixels": "floats",
+    "mod_sc_rgb_screen": "an item outside a sequence",
+    "odd_MR_small_padded": "128 bytes behind the pixels",
 }
 
 
@@ -131,8 +139,15 @@ def test_twins(zoo: list[dict[str, str]]) -> None:
     mono2 = load_image(named(zoo, "derived_dx_mono2_8bit")).pixels
     for part in ("dx_mono1_8bit", "dx_implicit", "phi_everywhere", "hostile_strings", "utf8_names", "notdicom_png"):
         assert np.array_equal(load_image(named(zoo, part)).pixels, mono2), part
-    for part in ("cr_12bit_window", "two_windows", "signed_rescale", "dx_deflated", "dx_rle", "j2k_lossless",
-        "big_endian"):
+    for part in (
+        "cr_12bit_window",
+        "two_windows",
+        "signed_rescale",
+        "dx_deflated",
+        "dx_rle",
+        "j2k_lossless",
+        "big_endian",
+    ):
         assert np.abs(load_image(named(zoo, part)).pixels - mono2).max() < 1e-3, part
     true, false = (load_image(named(zoo, p)).pixels for p in ("siim_mono2", "siim_false_mono1"))
     assert np.allclose(true, 1 - false, atol=1e-6)
@@ -146,8 +161,10 @@ def test_lossless_encodings_of_a_real_chest_are_equal(zoo: list[dict[str, str]])
     about = {0x00280004: ("CS", b"MONOCHROME1")}
     native = load_from(dicom(values, about, bits=head.bits))
     streams = {
-        RLE: rle(values), J + "90": imagecodecs.jpeg2k_encode(values, codecformat="J2K", level=0),
-        J + "80": imagecodecs.jpegls_encode(values), J + "70": imagecodecs.ljpeg_encode(values, bitspersample=16),
+        RLE: rle(values),
+        J + "90": imagecodecs.jpeg2k_encode(values, codecformat="J2K", level=0),
+        J + "80": imagecodecs.jpegls_encode(values),
+        J + "70": imagecodecs.ljpeg_encode(values, bitspersample=16),
     }
     for uid, stream in streams.items():
         data = dicom(encapsulated(stream), about, syntax=uid, shape=values.shape, allocated=16, bits=head.bits)

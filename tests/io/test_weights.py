@@ -94,11 +94,17 @@ def bad_files(marker: Path) -> dict[str, bytes]:
     torch_zip = saved(GOOD)
     big = {"a": entry(shape=(1 << 31, 1 << 31), offsets=(0, 8))}
     return {
-        "0 bytes.safetensors": b"", "8 bytes.safetensors": bytes(8), "html.safetensors": b"<!DOCTYPE html>" * 9,
-        "truncated.safetensors": whole[:-3], "truncated header.safetensors": whole[:30],
-        "trailing.safetensors": whole + b"x", "header 2^63.safetensors": safe(b"{}", length=1 << 63),
-        "header beyond the file.safetensors": safe(b"{}", length=4000), "no json.safetensors": safe(b"{a: 1}"),
-        "deep json.safetensors": safe(b'{"a":' + b"[" * 200_000), "a list.safetensors": safe(b"[1, 2, 3]"),
+        "0 bytes.safetensors": b"",
+        "8 bytes.safetensors": bytes(8),
+        "html.safetensors": b"<!DOCTYPE html>" * 9,
+        "truncated.safetensors": whole[:-3],
+        "truncated header.safetensors": whole[:30],
+        "trailing.safetensors": whole + b"x",
+        "header 2^63.safetensors": safe(b"{}", length=1 << 63),
+        "header beyond the file.safetensors": safe(b"{}", length=4000),
+        "no json.safetensors": safe(b"{a: 1}"),
+        "deep json.safetensors": safe(b'{"a":' + b"[" * 200_000),
+        "a list.safetensors": safe(b"[1, 2, 3]"),
         "overlap.safetensors": safe({"a": entry(), "b": entry(offsets=(4, 12))}, bytes(12)),
         "hole.safetensors": safe({"a": entry(), "b": entry(offsets=(12, 20))}, bytes(20)),
         "out of range.safetensors": safe({"a": entry(offsets=(0, 800))}, bytes(8)),
@@ -115,17 +121,23 @@ def bad_files(marker: Path) -> dict[str, bytes]:
         "nan.safetensors": safe({"a": entry()}, struct.pack("<2f", 1, float("nan"))),
         "inf.safetensors": safe({"a": entry()}, struct.pack("<2f", 1, float("inf"))),
         "nan.pt": saved({"a": torch.tensor([float("nan")])}),
-        "pickle.pt": canary, "pickle.safetensors": canary, "pickle protocol 0.pt": pickle.dumps(Canary(marker), 0),
-        "canary in a torch zip.pt": saved({"a": Canary(marker)}), "canary under state_dict.pt": saved(
-            {"state_dict": GOOD, "callback": Canary(marker)}),
+        "pickle.pt": canary,
+        "pickle.safetensors": canary,
+        "pickle protocol 0.pt": pickle.dumps(Canary(marker), 0),
+        "canary in a torch zip.pt": saved({"a": Canary(marker)}),
+        "canary under state_dict.pt": saved({"state_dict": GOOD, "callback": Canary(marker)}),
         "canary in data.pkl.pt": repacked(torch_zip, lambda n, d: canary if n.endswith("data.pkl") else d),
         "older layout.pt": saved({"a": Canary(marker)}, _use_new_zipfile_serialization=False),
-        "whole module.pt": saved(torch.nn.Linear(2, 2)), "tar.pt": tarred(canary),
-        "numpy objects.npy": numpy_objects(marker), "numpy in a zip.npz": zipped({"a.npy": numpy_objects(marker)}),
+        "whole module.pt": saved(torch.nn.Linear(2, 2)),
+        "tar.pt": tarred(canary),
+        "numpy objects.npy": numpy_objects(marker),
+        "numpy in a zip.npz": zipped({"a.npy": numpy_objects(marker)}),
         "bomb.pt": zipped({"x/data.pkl": bytes(1 << 26)}, zipfile.ZIP_DEFLATED),
-        "slip.pt": zipped({"../../data.pkl": canary}), "absolute.pt": zipped({"/tmp/data.pkl": canary}),
+        "slip.pt": zipped({"../../data.pkl": canary}),
+        "absolute.pt": zipped({"/tmp/data.pkl": canary}),
         "symlink.pt": zipped({"x/data.pkl": b"/etc/passwd"}, mode=0o120777),
-        "no state dict.pt": saved([1, 2, 3]), "not tensors.pt": saved({"a": 3}),
+        "no state dict.pt": saved([1, 2, 3]),
+        "not tensors.pt": saved({"a": 3}),
         "claims too much.pt": saved({"a": torch.zeros(1).expand(1 << 40)}),
         "cut zip.pt": torch_zip[:-40],
         "short storage.pt": repacked(torch_zip, lambda n, d: d[:4] if "/data/" in n else d),
@@ -184,13 +196,16 @@ def test_any_flipped_bit_is_found_by_the_hash(tmp_path: Path) -> None:
             load_weights(path, sha256=sha256)
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    (lambda s: s.pop("classifier.bias"), "1 missing"),
-    (lambda s: s.update(other=torch.zeros(1)), "1 unknown"),
-    (lambda s: s.update({"classifier.weight": torch.zeros(4, 12)}), r"\(4, 12\)"),
-    (lambda s: s.update({"features.conv0.weight": s["features.conv0.weight"].half()}), "float16"),
-    (lambda s: s.update({"features.conv0.weight": s["features.conv0.weight"].transpose(0, 1)}), "wants"),
-])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.pop("classifier.bias"), "1 missing"),
+        (lambda s: s.update(other=torch.zeros(1)), "1 unknown"),
+        (lambda s: s.update({"classifier.weight": torch.zeros(4, 12)}), r"\(4, 12\)"),
+        (lambda s: s.update({"features.conv0.weight": s["features.conv0.weight"].half()}), "float16"),
+        (lambda s: s.update({"features.conv0.weight": s["features.conv0.weight"].transpose(0, 1)}), "wants"),
+    ],
+)
 def test_weights_must_fit_exactly(change: Callable[[dict[str, torch.Tensor]], Any], says: str) -> None:
     module = DenseNet(3, growth=4, blocks=(1,), stem=8)
     state = {k: v.clone() for k, v in module.state_dict().items()}
@@ -224,11 +239,32 @@ def test_inert_reader_runs_nothing(tmp_path: Path) -> None:
 
 
 BANNED = {
-    "torch.load", "torch.jit.load", "torch.export.load", "torch.hub.load", "torch.package.PackageImporter",
-    "pickle.load", "pickle.loads", "pickle.Unpickler", "cPickle.load", "dill.load", "dill.loads", "joblib.load",
-    "cloudpickle.load", "cloudpickle.loads", "shelve.open", "marshal.load", "marshal.loads", "pandas.read_pickle",
-    "pd.read_pickle", "onnx.load", "onnx.load_model", "onnx.load_model_from_string", "safetensors.safe_open",
-    "safetensors.torch.load_file", "safetensors.torch.load", "onnxruntime.InferenceSession",
+    "torch.load",
+    "torch.jit.load",
+    "torch.export.load",
+    "torch.hub.load",
+    "torch.package.PackageImporter",
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "cPickle.load",
+    "dill.load",
+    "dill.loads",
+    "joblib.load",
+    "cloudpickle.load",
+    "cloudpickle.loads",
+    "shelve.open",
+    "marshal.load",
+    "marshal.loads",
+    "pandas.read_pickle",
+    "pd.read_pickle",
+    "onnx.load",
+    "onnx.load_model",
+    "onnx.load_model_from_string",
+    "safetensors.safe_open",
+    "safetensors.torch.load_file",
+    "safetensors.torch.load",
+    "onnxruntime.InferenceSession",
 }
 READERS = {"io/weights.py", "io/pickles.py", "io/exports.py"}
 
@@ -266,12 +302,20 @@ def test_only_the_readers_read_weights() -> None:
     assert "weights_only=False" not in "".join(p.read_text() for p in (ROOT / "src").rglob("*.py"))
 
 
-@pytest.mark.parametrize("source", [
-    "import torch\ntorch.load('x')", "from torch import load\nload('x')", "import torch as t\nt.load('x')",
-    "import pickle as p\np.loads(b'')", "from pickle import Unpickler as U\nU(f)",
-    "import numpy as np\nnp.load('x', allow_pickle=True)", "import joblib\njoblib.load('x')",
-    "import onnx\nonnx.load('x')", "from safetensors.torch import load_file\nload_file('x')",
-])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import torch\ntorch.load('x')",
+        "from torch import load\nload('x')",
+        "import torch as t\nt.load('x')",
+        "import pickle as p\np.loads(b'')",
+        "from pickle import Unpickler as U\nU(f)",
+        "import numpy as np\nnp.load('x', allow_pickle=True)",
+        "import joblib\njoblib.load('x')",
+        "import onnx\nonnx.load('x')",
+        "from safetensors.torch import load_file\nload_file('x')",
+    ],
+)
 def test_the_ban_can_fail(source: str) -> None:
     assert len(banned_calls(source)) == 1
     assert banned_calls("import numpy as np\nnp.load('x')\njson.load(f)\nnp.load('x', allow_pickle=False)") == []

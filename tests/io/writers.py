@@ -49,8 +49,18 @@ def paeth(left: np.ndarray, above: np.ndarray, corner: np.ndarray) -> np.ndarray
     return np.where((a <= b) & (a <= c), left, np.where(b <= c, above, corner))
 
 
-def png(values: np.ndarray, colour: int = 0, before: bytes = b"", after: bytes = b"", *, filters: bool = False,
-        lines: bytes | None = None, header: bytes | None = None, pieces: int = 1, depth: int | None = None) -> bytes:
+def png(
+    values: np.ndarray,
+    colour: int = 0,
+    before: bytes = b"",
+    after: bytes = b"",
+    *,
+    filters: bool = False,
+    lines: bytes | None = None,
+    header: bytes | None = None,
+    pieces: int = 1,
+    depth: int | None = None,
+) -> bytes:
     """A PNG of ``[h, w]`` or ``[h, w, samples]``; ``before`` / ``after`` are chunks around the pixels."""
     height, width = values.shape[:2]
     packed = zlib.compress(scan_lines(values, filters) if lines is None else lines, 6)
@@ -75,17 +85,28 @@ def exif(orientation: int, order: str = "<") -> bytes:
 # ---------------------------------------------------------------- TIFF
 
 
-def tiff(values: np.ndarray, photometric: int = 1, order: str = "<",
+def tiff(
+    values: np.ndarray,
+    photometric: int = 1,
+    order: str = "<",
     extra: dict[int, tuple[str, tuple[int, ...]]] | None = None,
-         drop: tuple[int, ...] = (), following: int = 0) -> bytes:
+    drop: tuple[int, ...] = (),
+    following: int = 0,
+) -> bytes:
     """An uncompressed TIFF in one strip. ``extra`` tag -> (letter, values) adds or replaces."""
     raw = values.astype(values.dtype.newbyteorder(order)).tobytes()
     samples = values.shape[2] if values.ndim == 3 else 1
     tags: dict[int, tuple[str, tuple[int, ...]]] = {
-        256: ("I", (values.shape[1],)), 257: ("I", (values.shape[0],)),
+        256: ("I", (values.shape[1],)),
+        257: ("I", (values.shape[0],)),
         258: ("H", (values.dtype.itemsize * 8,) * samples),
-        259: ("H", (1,)), 262: ("H", (photometric,)), 273: ("I", (8,)), 277: ("H", (samples,)),
-        278: ("I", (values.shape[0],)), 279: ("I", (len(raw),)), **(extra or {}),
+        259: ("H", (1,)),
+        262: ("H", (photometric,)),
+        273: ("I", (8,)),
+        277: ("H", (samples,)),
+        278: ("I", (values.shape[0],)),
+        279: ("I", (len(raw),)),
+        **(extra or {}),
     }
     tags = {t: v for t, v in sorted(tags.items()) if t not in drop}
     at = 8 + len(raw) + len(raw) % 2
@@ -153,9 +174,19 @@ def lut(tag: int, first: int, bits: int, entries: np.ndarray, syntax: str = EXPL
 Values = dict[int, tuple[str, bytes] | None]
 
 
-def dicom(pixels: np.ndarray | bytes, values: Values | None = None, *, syntax: str = EXPLICIT, bits: int | None = None,
-          extra: bytes = b"", tail: bytes = b"", preamble: bytes = b"\0" * 128, shape: tuple[int, int] | None = None,
-          allocated: int | None = None, pixel_vr: str = "OW") -> bytes:
+def dicom(
+    pixels: np.ndarray | bytes,
+    values: Values | None = None,
+    *,
+    syntax: str = EXPLICIT,
+    bits: int | None = None,
+    extra: bytes = b"",
+    tail: bytes = b"",
+    preamble: bytes = b"\0" * 128,
+    shape: tuple[int, int] | None = None,
+    allocated: int | None = None,
+    pixel_vr: str = "OW",
+) -> bytes:
     """A CR file. ``pixels`` is an array (native) or encapsulated bytes; ``values`` tag -> (VR, bytes) replaces or, with
     None, drops; ``extra`` is put before the pixel data."""
     order = ">" if syntax == BIG else "<"
@@ -170,11 +201,21 @@ def dicom(pixels: np.ndarray | bytes, values: Values | None = None, *, syntax: s
         return "US", shorts(value, order=order)
 
     tags: dict[int, tuple[str, bytes] | None] = {
-        0x00080016: ("UI", CR.encode()), 0x00080018: ("UI", b"1.2.3.4"), 0x00080060: ("CS", b"CR"),
-        0x00180015: ("CS", b"CHEST"), 0x00185101: ("CS", b"PA"), 0x00280002: us(samples),
-        0x00280004: ("CS", b"RGB" if samples == 3 else b"MONOCHROME2"), 0x00280010: us(height), 0x00280011: us(width),
-        0x00280100: us(size), 0x00280101: us(stored), 0x00280102: us(stored - 1), 0x00280103: us(signed),
-        **({0x00280006: us(0)} if samples == 3 else {}), **(values or {}),
+        0x00080016: ("UI", CR.encode()),
+        0x00080018: ("UI", b"1.2.3.4"),
+        0x00080060: ("CS", b"CR"),
+        0x00180015: ("CS", b"CHEST"),
+        0x00185101: ("CS", b"PA"),
+        0x00280002: us(samples),
+        0x00280004: ("CS", b"RGB" if samples == 3 else b"MONOCHROME2"),
+        0x00280010: us(height),
+        0x00280011: us(width),
+        0x00280100: us(size),
+        0x00280101: us(stored),
+        0x00280102: us(stored - 1),
+        0x00280103: us(signed),
+        **({0x00280006: us(0)} if samples == 3 else {}),
+        **(values or {}),
     }
     body = b"".join(element(t, v[0], v[1], syntax) for t, v in sorted(tags.items()) if v is not None) + extra
     if native:

@@ -136,7 +136,13 @@ def test_two_thousand_replicates_are_quick() -> None:
     rows = c.classification_scores(c.Graded("mass", labels, p, p, [str(i) for i in range(500)], 0.5))
     assert time.process_time() - start < 10
     assert [r.metric for r in rows] == [
-        "auc", "auprc", "sensitivity", "specificity", "brier", "calibration_error", "calibration_slope",
+        "auc",
+        "auprc",
+        "sensitivity",
+        "specificity",
+        "brier",
+        "calibration_error",
+        "calibration_slope",
     ]
     assert all(r.low <= r.value <= r.high for r in rows if r.metric != "calibration_error")
 

@@ -61,7 +61,8 @@ def onnx_model(path: Path, external: str | None = None) -> None:
         weight.data_location = TensorProto.EXTERNAL
         weight.external_data.add(key="location", value=external)
     nodes = [
-        helper.make_node("GlobalAveragePool", ["x"], ["p"]), helper.make_node("Flatten", ["p"], ["e"]),
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["e"]),
         helper.make_node("Gemm", ["e", "w", "b"], ["y"]),
     ]
     spaces = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 64, 64])]

@@ -93,29 +93,33 @@ def edited(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
         data = json.loads((folder / "model.json").read_text())
         change(data)
         (folder / "model.json").write_text(json.dumps(data))
+
     return do
 
 
-@pytest.mark.parametrize(("damage", "says"), [
-    (lambda f: (f / "model.json").unlink(), "no model card"),
-    (lambda f: (f / "model.safetensors").unlink(), "cannot be read"),
-    (lambda f: (f / "model.json").write_text("{"), "not a model card"),
-    (lambda f: (f / "model.json").write_text("[" * 100_000), "not a model card"),
-    (edited(lambda d: d.pop("findings")), "not a model card"),
-    (edited(lambda d: d.update(format="whyray-model/9")), "not a model card"),
-    (edited(lambda d: d["weights"].update(file="../model.safetensors")), "not a model card"),
-    (edited(lambda d: d["weights"].update(sha256="0" * 64)), "sha256"),
-    (edited(lambda d: d["findings"].reverse()), "fingerprint"),
-    (edited(lambda d: d["card"]["preparation"].update(low=-1.0)), "fingerprint"),
-    (edited(lambda d: d["known_answer"].__setitem__(0, 9.0)), "known answer"),
-    (edited(lambda d: d.update(known_answer=["x"])), "known answer"),
-    (edited(lambda d: d["card"].update(colour="red")), "unknown field"),
-    (edited(lambda d: d["architecture"].update(network="os.system")), "network"),
-    (edited(lambda d: d["architecture"].update(growth=10**9)), "growth"),
-    (edited(lambda d: d["architecture"].update(blocks=[300])), "256"),
-    (edited(lambda d: d["architecture"].update(blocks=[2, 3])), "does not fit"),
-    (edited(lambda d: d["architecture"].update(trust=True)), "trust"),
-])
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda f: (f / "model.json").unlink(), "no model card"),
+        (lambda f: (f / "model.safetensors").unlink(), "cannot be read"),
+        (lambda f: (f / "model.json").write_text("{"), "not a model card"),
+        (lambda f: (f / "model.json").write_text("[" * 100_000), "not a model card"),
+        (edited(lambda d: d.pop("findings")), "not a model card"),
+        (edited(lambda d: d.update(format="whyray-model/9")), "not a model card"),
+        (edited(lambda d: d["weights"].update(file="../model.safetensors")), "not a model card"),
+        (edited(lambda d: d["weights"].update(sha256="0" * 64)), "sha256"),
+        (edited(lambda d: d["findings"].reverse()), "fingerprint"),
+        (edited(lambda d: d["card"]["preparation"].update(low=-1.0)), "fingerprint"),
+        (edited(lambda d: d["known_answer"].__setitem__(0, 9.0)), "known answer"),
+        (edited(lambda d: d.update(known_answer=["x"])), "known answer"),
+        (edited(lambda d: d["card"].update(colour="red")), "unknown field"),
+        (edited(lambda d: d["architecture"].update(network="os.system")), "network"),
+        (edited(lambda d: d["architecture"].update(growth=10**9)), "growth"),
+        (edited(lambda d: d["architecture"].update(blocks=[300])), "256"),
+        (edited(lambda d: d["architecture"].update(blocks=[2, 3])), "does not fit"),
+        (edited(lambda d: d["architecture"].update(trust=True)), "trust"),
+    ],
+)
 def test_damaged_bundles_are_refused(damage: Callable[[Path], None], says: str, folder: Path) -> None:
     damage(folder)
     with pytest.raises(WeightsError, match=says):

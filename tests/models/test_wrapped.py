@@ -90,6 +90,7 @@ def timm_model(name: str, **settings: object) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         ensure_torchvision()
         return pytest.importorskip("timm").create_model(name, num_classes=3, **settings)
+
     return make
 
 
@@ -98,16 +99,26 @@ CASES = {
     "torchvision densenet": (torchvision_densenet, 96, "what adaptive_avg_pool2d reads after features", (3, 3), True),
     "timm densenet": (timm_model("densenet121", in_chans=1), 64, "features", (2, 2), True),
     "timm vit": (
-        timm_model("vit_tiny_patch16_224", in_chans=1, img_size=96, depth=3), 96,
-        "blocks.2.norm1 (tokens: 1 before a grid of 6 x 6)", (6, 6), False,
+        timm_model("vit_tiny_patch16_224", in_chans=1, img_size=96, depth=3),
+        96,
+        "blocks.2.norm1 (tokens: 1 before a grid of 6 x 6)",
+        (6, 6),
+        False,
     ),
     "timm registers": (
-        timm_model("vit_small_patch14_reg4_dinov2", in_chans=1, img_size=70, depth=2), 70,
-        "blocks.1.norm1 (tokens: 5 before a grid of 5 x 5)", (5, 5), False,
+        timm_model("vit_small_patch14_reg4_dinov2", in_chans=1, img_size=70, depth=2),
+        70,
+        "blocks.1.norm1 (tokens: 5 before a grid of 5 x 5)",
+        (5, 5),
+        False,
     ),
     "hand vit": (HandViT, (64, 96), "encoder.layers.2.norm1 (tokens: 1 before a grid of 4 x 6)", (4, 6), False),
     "hand vit, norm last": (
-        lambda: HandViT(False), (64, 96), "encoder.layers.1 (tokens: 1 before a grid of 4 x 6)", (4, 6), False,
+        lambda: HandViT(False),
+        (64, 96),
+        "encoder.layers.1 (tokens: 1 before a grid of 4 x 6)",
+        (4, 6),
+        False,
     ),
     "functional cnn": (FunctionalCnn, 64, "what adaptive_avg_pool2d reads after features", (13, 13), True),
     "unpooled cnn": (Unpooled, 84, "features", (5, 5), False),
@@ -253,12 +264,20 @@ def test_a_named_layer_is_taken_and_shown() -> None:
     assert names == ["features.0", "features.1", "features.2", "features.3", "features"]
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    ({"findings": ["Nodule"]}, "name one a logit"), ({"findings": "Nodule"}, "one text"),
-    ({"findings": ["", "", ""]}, "at least one"), ({"findings": ["Mass", "mass", "Edema"]}, "none twice"),
-    ({"size": 4}, "sides of 16"), ({"std": 0}, "std be above 0"), ({"channels": 3}, "does not take"),
-    ({"mean": [0.1, 0.2]}, "one a channel"), ({"low": 1.0}, "must differ"),
-])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"findings": ["Nodule"]}, "name one a logit"),
+        ({"findings": "Nodule"}, "one text"),
+        ({"findings": ["", "", ""]}, "at least one"),
+        ({"findings": ["Mass", "mass", "Edema"]}, "none twice"),
+        ({"size": 4}, "sides of 16"),
+        ({"std": 0}, "std be above 0"),
+        ({"channels": 3}, "does not take"),
+        ({"mean": [0.1, 0.2]}, "one a channel"),
+        ({"low": 1.0}, "must differ"),
+    ],
+)
 def test_what_does_not_fit_is_said(change: dict[str, object], says: str) -> None:
     settings: dict[str, object] = {"findings": FINDINGS, "size": 64}
     with pytest.raises(SettingError, match=says):

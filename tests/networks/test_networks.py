@@ -44,14 +44,16 @@ def test_full_size_names_and_shapes() -> None:
         assert {k: v.shape for k, v in ours.state_dict().items()} == wanted
 
 
-@pytest.mark.parametrize("module", [
-    DenseNet(2, growth=4, blocks=(1, 2), stem=8), ResNet(2, blocks=(1, 2), stem=8), ResNetAE(blocks=(1, 1, 1, 2)),
-])
+@pytest.mark.parametrize(
+    "module",
+    [DenseNet(2, growth=4, blocks=(1, 2), stem=8), ResNet(2, blocks=(1, 2), stem=8), ResNetAE(blocks=(1, 1, 1, 2))],
+)
 def test_each_relu_is_a_module_of_its_own_used_once_and_not_in_place(module: nn.Module) -> None:
     counts = {name: 0 for name, part in module.named_modules() if isinstance(part, nn.ReLU)}
     handles = [
         part.register_forward_hook(lambda *_given, name=name: counts.__setitem__(name, counts[name] + 1))
-        for name, part in module.named_modules() if name in counts
+        for name, part in module.named_modules()
+        if name in counts
     ]
     module.eval()(torch.rand(1, 1, 224, 224))
     [h.remove() for h in handles]

@@ -41,8 +41,13 @@ def make_map(picture: Radiograph) -> Callable[..., Attribution]:
         if crop:
             to_source = np.array([[1, 0, (w - h) / 2], [0, 1, 0], [0, 0, 1]]) @ to_source
         fields = {
-            "finding": "pneumonia", "provenance": PROVENANCE, "values": values, "to_source": to_source,
-            "source_shape": picture.shape, "signed": False, **changes,
+            "finding": "pneumonia",
+            "provenance": PROVENANCE,
+            "values": values,
+            "to_source": to_source,
+            "source_shape": picture.shape,
+            "signed": False,
+            **changes,
         }
         return Attribution(**fields)  # type: ignore[arg-type]
 
@@ -62,12 +67,12 @@ def make_page(
     picture: Radiograph, make_map: Callable[..., Attribution], classifier: SimpleNamespace
 ) -> Callable[..., Page]:
     def make(
-        results: dict | None = None, warnings: tuple[str, ...] = (), command: str | None = None,
+        results: dict | None = None,
+        warnings: tuple[str, ...] = (),
+        command: str | None = None,
         radiograph: Radiograph = picture,
     ) -> Page:
-        predictions = [
-            Prediction("pneumonia", 1.4, 0.62, 0.31, 0.1, True), Prediction("cardiomegaly", -1.9, 0.13),
-        ]
+        predictions = [Prediction("pneumonia", 1.4, 0.62, 0.31, 0.1, True), Prediction("cardiomegaly", -1.9, 0.13)]
         results = {"pneumonia": {"gradcam": make_map()}} if results is None else results
         run = RunRecord(started="2026-01-01T00:00:00Z", command=command)
         return Page(record(radiograph, classifier, predictions, results, run, warnings=warnings), radiograph, results)

@@ -126,8 +126,12 @@ def test_position_never_divides_by_zero() -> None:
 
 def test_every_png_carries_the_notice(picture: Radiograph, make_map: Make) -> None:
     for data in (
-        picture_png(picture), thumbnail_png(picture), overlay_png(picture, make_map()), map_png(make_map()),
-        map_png(make_map(), side=64), overlay_png(picture, make_map(np.zeros((7, 7)))),
+        picture_png(picture),
+        thumbnail_png(picture),
+        overlay_png(picture, make_map()),
+        map_png(make_map()),
+        map_png(make_map(), side=64),
+        overlay_png(picture, make_map(np.zeros((7, 7)))),
     ):
         assert opened(data).text["Disclaimer"] == NOTICE
 

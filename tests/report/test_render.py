@@ -22,11 +22,26 @@ from whyray.report.render import Page, draw, page_html
 from whyray.types import Radiograph
 
 HOSTILE = (
-    "<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "'; alert(1); '", "{{ 7*7 }}", "{% raw %}",
-    "</style><script>x</script>", "javascript:alert(1)", "<svg/onload=alert(1)>", "&lt;b&gt;", "=1+1|cmd",
-    "\x1b[31mred", "a\r\nSet-Cookie: x", "<!--", "]]>", "\u202egnp.exe", "%3Cscript%3E", "`${1}`",
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'; alert(1); '",
+    "{{ 7*7 }}",
+    "{% raw %}",
+    "</style><script>x</script>",
+    "javascript:alert(1)",
+    "<svg/onload=alert(1)>",
+    "&lt;b&gt;",
+    "=1+1|cmd",
+    "\x1b[31mred",
+    "a\r\nSet-Cookie: x",
+    "<!--",
+    "]]>",
+    "\u202egnp.exe",
+    "%3Cscript%3E",
+    "`${1}`",
     "<a href=//evil.example>x</a>",
-    "<meta http-equiv=refresh content=0>", "x' style='background:url(//evil.example)",
+    "<meta http-equiv=refresh content=0>",
+    "x' style='background:url(//evil.example)",
 )
 
 
@@ -64,25 +79,42 @@ def test_hostile_strings_stay_text(make_page: Callable[..., Page], make_map: Cal
     picture = Radiograph(np.full((180, 240), 0.5), name=text, facts={"format": text, text: 1})
     results = {"pneumonia": {"gradcam": make_map(notes=(text,), checks={text: 1.0}), "lrp": text}}
     page = draw(make_page(results, warnings=(text,), command=text, radiograph=picture))[0]
-    benign = make_page({"pneumonia": {"gradcam": make_map(notes=("n",), checks={"c": 1.0}), "lrp": "r"}}, ("w",), "c",
-                       Radiograph(np.full((180, 240), 0.5), name="n", facts={"format": "f", "g": 1}))
+    benign = make_page(
+        {"pneumonia": {"gradcam": make_map(notes=("n",), checks={"c": 1.0}), "lrp": "r"}},
+        ("w",),
+        "c",
+        Radiograph(np.full((180, 240), 0.5), name="n", facts={"format": "f", "g": 1}),
+    )
     tags = [[(t, sorted(a)) for t, a in Tags(page_html([p])).tags] for p in (page, draw(benign)[0])]
     assert tags[0] == tags[1]
 
 
 def test_everything_is_said(make_page: Callable[..., Page], make_map: Callable) -> None:
-    results = {"pneumonia": {
-        "gradcam": make_map(checks={"completeness_gap": 0.031, "stability": float("nan")}, notes=("A note.",)),
-        "lrp": "stub has no rules",
-    }}
+    results = {
+        "pneumonia": {
+            "gradcam": make_map(checks={"completeness_gap": 0.031, "stability": float("nan")}, notes=("A note.",)),
+            "lrp": "stub has no rules",
+        }
+    }
     page = draw(make_page(results, ("The view is unknown.",), "whyray explain chest.png"))[0]
     html = page_html([page])
     for said in (
-        NOTICE, "The view is unknown.", "stub has no rules", "A note.", "completeness gap", "0.031",
+        NOTICE,
+        "The view is unknown.",
+        "stub has no rules",
+        "A note.",
+        "completeness gap",
+        "0.031",
         "could not be checked",
-        "whyray explain chest.png", "ab" * 32, "Never validated.", "62\u00a0%", "prevalence 10\u00a0%",
+        "whyray explain chest.png",
+        "ab" * 32,
+        "Never validated.",
+        "62\u00a0%",
+        "prevalence 10\u00a0%",
         "not calibrated",
-        "+1.40", "where the program looked", "picture&#39;s left half (patient&#39;s right)",
+        "+1.40",
+        "where the program looked",
+        "picture&#39;s left half (patient&#39;s right)",
     ):
         assert said in html, said
 
@@ -130,7 +162,7 @@ def test_an_empty_map_and_a_shared_scale_are_said(make_page: Callable[..., Page]
     page = make_page({"pneumonia": {"gradcam": make_map(np.zeros((14, 14)))}})
     assert "The map is empty" in page_html([page])
     assert 'class="heat"' not in page_html([page])
-    shared = dataclasses.replace(make_page(), scales={"pneumonia/gradcam": scale_of([make_map(), make_map() ])})
+    shared = dataclasses.replace(make_page(), scales={"pneumonia/gradcam": scale_of([make_map(), make_map()])})
     assert "shared colour scale</" not in page_html([make_page()])
     assert "· shared colour scale" in page_html([shared])
 

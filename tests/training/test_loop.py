@@ -115,8 +115,9 @@ print(digest(train(Toy(pause=0.02), OFTEN, Path({folder!r})).weights))
 
 def child(folder: Path) -> subprocess.Popen[str]:
     code = CHILD.format(tests=str(Path(__file__).parent), folder=str(folder))
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
-                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
 
 
 def test_killed_and_run_again_equals_straight_through(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from whyray.training.settings import expanded, read_toml, stage_table, with_chan
 
 RECIPE = Path(__file__).parents[2] / "recipes/mini.toml"
 SMALL = {
-    "name": "t", "findings": ["Effusion", "mass"], "architecture": {"network": "densenet"},
+    "name": "t",
+    "findings": ["Effusion", "mass"],
+    "architecture": {"network": "densenet"},
     "data": [{"spec": "phantom", "name": "phantom"}],
 }
 
@@ -33,12 +35,22 @@ def test_labels_become_canonical_and_defaults_fill_the_rest() -> None:
     assert isinstance(plan, ClassifierPlan)
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    ("epoch=3", "epoch"), ("loop.epoch=3", "did you mean epochs"), ("augment.rotat=1", "did you mean rotate"),
-    ("uncertain=maybe", "uncertain"), ("loop.epochs=0", "epochs"), ("prevalences.mass=1.5", "prevalences.mass"),
-    ("size=8", "32 pixels"), ("size=big", "size"), ("loop.precision=float16", "precision"), ("size", "key=value"),
-    ("findings=[]", "at least one finding"),
-])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("epoch=3", "epoch"),
+        ("loop.epoch=3", "did you mean epochs"),
+        ("augment.rotat=1", "did you mean rotate"),
+        ("uncertain=maybe", "uncertain"),
+        ("loop.epochs=0", "epochs"),
+        ("prevalences.mass=1.5", "prevalences.mass"),
+        ("size=8", "32 pixels"),
+        ("size=big", "size"),
+        ("loop.precision=float16", "precision"),
+        ("size", "key=value"),
+        ("findings=[]", "at least one finding"),
+    ],
+)
 def test_what_does_not_fit_is_refused(change: str, says: str) -> None:
     with pytest.raises(SettingError, match=says):
         plan_from(SMALL, [change])

@@ -114,7 +114,9 @@ def test_masked_loss_equals_the_sum_over_known_labels() -> None:
     x, y = rng.normal(size=(5, 3)), np.array([[1, 0, NAN], [NAN] * 3, [0, NAN, 1], [1, 1, 0], [NAN, 0, NAN]])
     errors = [
         -np.log(1 / (1 + np.exp(-x[i, j]))) if y[i, j] else -np.log(1 - 1 / (1 + np.exp(-x[i, j])))
-        for i in range(5) for j in range(3) if not np.isnan(y[i, j])
+        for i in range(5)
+        for j in range(3)
+        if not np.isnan(y[i, j])
     ]
     logits = torch.tensor(x, requires_grad=True)
     loss = masked_bce(logits, torch.tensor(y))
@@ -212,7 +214,9 @@ def test_evaluation_is_by_data_set_and_says_what_it_could_not_read(stack: Path) 
 
 def test_transfer_from_a_weights_file(tmp_path: Path) -> None:
     table = {
-        "name": "t", "findings": ["mass"], "data": [{"spec": "phantom", "name": "p"}],
+        "name": "t",
+        "findings": ["mass"],
+        "data": [{"spec": "phantom", "name": "p"}],
         "architecture": {"network": "densenet", "growth": 4, "blocks": [1, 1], "stem": 8},
     }
     state = new_network(plan_from(table)).state_dict()
@@ -242,7 +246,10 @@ def test_a_stage_starts_from_the_one_before_and_keeps_its_head(stack: Path, tmp_
 
 def test_a_network_nobody_has(tmp_path: Path) -> None:
     table = {
-        "name": "t", "findings": ["mass"], "data": [{"spec": "phantom", "name": "p"}], "architecture": {"network": "x"},
+        "name": "t",
+        "findings": ["mass"],
+        "data": [{"spec": "phantom", "name": "p"}],
+        "architecture": {"network": "x"},
     }
     with pytest.raises(SettingError, match="densenet"):
         new_network(plan_from(table))
@@ -252,7 +259,9 @@ def test_a_network_nobody_has(tmp_path: Path) -> None:
 
 def test_no_cases_is_an_error(tmp_path: Path) -> None:
     table = {
-        "name": "t", "findings": ["mass"], "architecture": {"network": "densenet"},
+        "name": "t",
+        "findings": ["mass"],
+        "architecture": {"network": "densenet"},
         "data": [{"spec": "phantom:train=4,size=64", "name": "p", "where": {"dataset": "nowhere"}}],
     }
     with pytest.raises(DataError, match="nowhere"):

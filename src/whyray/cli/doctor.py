@@ -80,7 +80,7 @@ def codecs() -> Fact:
     try:
         import imagecodecs
 
-        whole = np.array_equal(decode("jpeg2k", imagecodecs.jpeg2k_encode(wanted, level=0)), wanted)
+        whole = np.array_equal(decode("jpeg2k", bytes(imagecodecs.jpeg2k_encode(wanted, level=0))), wanted)
     except (ImportError, DecodeFailed):
         whole = False
     if whole:

@@ -63,7 +63,8 @@ class DataReport:
     def _problems(self) -> list[str]:
         refused = [f"{i}: {why}" for i, why in self.unreadable.items()]
         groups = {
-            "missing picture files": self.missing, "pictures refused": refused,
+            "missing picture files": self.missing,
+            "pictures refused": refused,
             "patients in more than one split": self.leaking,
             "same picture in more than one split": [" = ".join(g) for g in self.across_splits],
             "same picture twice": [" = ".join(g) for g in self.duplicates],
@@ -89,10 +90,18 @@ def check(dataset: Dataset, *, limit: int | None = None, report: Report | None =
     groups = [tuple(c.id for c in same) for same in hashes.values() if len(same) > 1]
     across = [tuple(c.id for c in same) for same in hashes.values() if len({c.split for c in same}) > 1]
     return DataReport(
-        name=dataset.name, licence=dataset.licence, opened=sum(map(len, hashes.values())), splits=_splits(cases),
-        counts=_counts(cases, dataset.findings), missing=missing, unreadable=unreadable,
-        duplicates=tuple(g for g in groups if g not in across), across_splits=tuple(across),
-        leaking=leaking_patients(cases), outside=tuple(outside), unknown=_unknown(cases),
+        name=dataset.name,
+        licence=dataset.licence,
+        opened=sum(map(len, hashes.values())),
+        splits=_splits(cases),
+        counts=_counts(cases, dataset.findings),
+        missing=missing,
+        unreadable=unreadable,
+        duplicates=tuple(g for g in groups if g not in across),
+        across_splits=tuple(across),
+        leaking=leaking_patients(cases),
+        outside=tuple(outside),
+        unknown=_unknown(cases),
     )
 
 
@@ -121,9 +130,7 @@ def _files(dataset: Dataset, cases: Sequence[Case]) -> tuple[list[Case], tuple[s
     return [c for c in cases if c.id not in gone], tuple(sorted(gone))
 
 
-def _opened(
-    cases: Sequence[Case], report: Report | None
-) -> tuple[dict[str, list[Case]], dict[str, str], list[str]]:
+def _opened(cases: Sequence[Case], report: Report | None) -> tuple[dict[str, list[Case]], dict[str, str], list[str]]:
     """Picture hash -> cases, id -> why refused, ids with a bad region."""
     hashes: dict[str, list[Case]] = defaultdict(list)
     unreadable: dict[str, str] = {}
@@ -160,9 +167,7 @@ def _counts(cases: Sequence[Case], findings: Sequence[str]) -> dict[str, dict[st
             value = case.labels.get(finding, math.nan)
             counted[finding, case.split, "?" if math.isnan(value) else str(int(value))] += 1
     splits = _splits(cases)
-    return {
-        f: {s: (counted[f, s, "1"], counted[f, s, "0"], counted[f, s, "?"]) for s in splits} for f in findings
-    }
+    return {f: {s: (counted[f, s, "1"], counted[f, s, "0"], counted[f, s, "?"]) for s in splits} for f in findings}
 
 
 def _unknown(cases: Sequence[Case]) -> dict[str, int]:

@@ -214,5 +214,3 @@ def _union(a: Map, b: Map) -> Map:
     """Rounded maximum of two thicknesses."""
     a2, b2 = a * a, b * b
     return np.asarray(np.sqrt(np.sqrt(a2 * a2 + b2 * b2)), np.float32)
-
-

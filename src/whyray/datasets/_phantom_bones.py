@@ -36,7 +36,13 @@ def _add_ribs(out: Map, grid: Grid, body: Body, pose: Pose, sign: int, rng: np.r
 
 
 def _add_arc(
-    out: Map, grid: Grid, sign: int, hoop: tuple[float, float, float, float], shift: float, *, back: bool,
+    out: Map,
+    grid: Grid,
+    sign: int,
+    hoop: tuple[float, float, float, float],
+    shift: float,
+    *,
+    back: bool,
     end: float = 1.4,
 ) -> None:
     """The back or front half of a rib; ``end`` is the |x| where it stops (spine or cartilage)."""

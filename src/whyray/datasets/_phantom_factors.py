@@ -16,8 +16,16 @@ STREAMS = ("body", "pose", "exposure", "presence", "vessels", "noise", "marker",
 
 # prevalence of each planted finding; the findings are independent of each other and of everything else
 PREVALENCE: dict[str, float] = {
-    "atelectasis": 0.13, "cardiomegaly": 0.15, "consolidation": 0.12, "edema": 0.12, "lung_opacity": 0.12,
-    "mass": 0.12, "nodule": 0.15, "pleural_effusion": 0.15, "pneumonia": 0.14, "pneumothorax": 0.13,
+    "atelectasis": 0.13,
+    "cardiomegaly": 0.15,
+    "consolidation": 0.12,
+    "edema": 0.12,
+    "lung_opacity": 0.12,
+    "mass": 0.12,
+    "nodule": 0.15,
+    "pleural_effusion": 0.15,
+    "pneumonia": 0.14,
+    "pneumothorax": 0.13,
     "support_devices": 0.25,
 }
 
@@ -85,15 +93,24 @@ def draw_body(n: int) -> Body:
     fat = float(rng.beta(2, 3))
     dome = float(rng.normal(8.3, 1.6))
     return Body(
-        female=female, age=int(np.clip(rng.normal(50, 17), 18, 90)),
-        scale=float(rng.normal(0.95 if female else 1.02, 0.05)), half_width=float(rng.normal(13.0, 0.6)),
-        depth=float(16.5 + 8 * fat + rng.normal(0, 0.8)), wall=float(1.6 + 3.6 * fat),
+        female=female,
+        age=int(np.clip(rng.normal(50, 17), 18, 90)),
+        scale=float(rng.normal(0.95 if female else 1.02, 0.05)),
+        half_width=float(rng.normal(13.0, 0.6)),
+        depth=float(16.5 + 8 * fat + rng.normal(0, 0.8)),
+        wall=float(1.6 + 3.6 * fat),
         breast=float(rng.uniform(0.25, 1.0) if female else rng.choice([0.0, rng.uniform(0, 0.3)])),
-        right_dome=dome, left_dome=dome + float(rng.normal(1.3, 0.7)), apex=float(rng.normal(-13.2, 0.6)),
-        ctr=float(rng.uniform(0.385, 0.49)), heart_turn=float(rng.uniform(0.45, 0.95)),
-        knob=float(rng.uniform(0.75, 1.3)), vessels=float(rng.uniform(0.75, 1.25)), arms=float(rng.uniform(0, 1)),
+        right_dome=dome,
+        left_dome=dome + float(rng.normal(1.3, 0.7)),
+        apex=float(rng.normal(-13.2, 0.6)),
+        ctr=float(rng.uniform(0.385, 0.49)),
+        heart_turn=float(rng.uniform(0.45, 0.95)),
+        knob=float(rng.uniform(0.75, 1.3)),
+        vessels=float(rng.uniform(0.75, 1.25)),
+        arms=float(rng.uniform(0, 1)),
         bubble=float(rng.choice([0.0, rng.uniform(0.5, 1.0)], p=[0.35, 0.65])),
-        rib_slope=float(rng.normal(1.15, 0.14)), scoliosis=float(rng.normal(0, 0.5)),
+        rib_slope=float(rng.normal(1.15, 0.14)),
+        scoliosis=float(rng.normal(0, 0.5)),
         barrel=float(rng.uniform(0.25, 0.7)),
     )
 
@@ -104,8 +121,12 @@ def draw_pose(n: int) -> Pose:
     front = bool(rng.random() < 0.4)
     shift = (float(rng.normal(0, 0.8)), float(rng.normal(-0.2, 1.1)))
     return Pose(
-        view="AP" if front else "PA", supine=front and bool(rng.random() < 0.5), field=float(rng.uniform(30.0, 40.0)),
-        angle=float(rng.normal(0, 0.035)), yaw=float(rng.normal(0, 0.9 if front else 0.45)), shift=shift,
+        view="AP" if front else "PA",
+        supine=front and bool(rng.random() < 0.5),
+        field=float(rng.uniform(30.0, 40.0)),
+        angle=float(rng.normal(0, 0.035)),
+        yaw=float(rng.normal(0, 0.9 if front else 0.45)),
+        shift=shift,
     )
 
 
@@ -114,9 +135,13 @@ def draw_exposure(n: int, pose: Pose) -> Exposure:
     rng = stream(n, "exposure")
     edges = np.where(rng.random(4) < 0.2, rng.uniform(0.004, 0.035, 4), 0.0)
     return Exposure(
-        mu=float(rng.uniform(0.165, 0.2)), scatter=float(rng.uniform(0.25, 0.9) * (1.6 if pose.view == "AP" else 1.0)),
-        noise=float(np.exp(rng.normal(-4.6, 0.4))), low=float(rng.normal(-0.03, 0.09)),
-        high=float(rng.normal(0.0, 0.07)), curve=float(rng.uniform(0.8, 1.7)), equalise=float(rng.uniform(0.15, 0.75)),
+        mu=float(rng.uniform(0.165, 0.2)),
+        scatter=float(rng.uniform(0.25, 0.9) * (1.6 if pose.view == "AP" else 1.0)),
+        noise=float(np.exp(rng.normal(-4.6, 0.4))),
+        low=float(rng.normal(-0.03, 0.09)),
+        high=float(rng.normal(0.0, 0.07)),
+        curve=float(rng.uniform(0.8, 1.7)),
+        equalise=float(rng.uniform(0.15, 0.75)),
         collimation=(float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3])),
     )
 

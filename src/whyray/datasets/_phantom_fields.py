@@ -63,9 +63,7 @@ def make_grid(size: int, field: float, scale: float, angle: float, shift: tuple[
     return Grid((cos * px + sin * py).astype(np.float32), (-sin * px + cos * py).astype(np.float32), affine)
 
 
-def ellipsoid(
-    x: Map, y: Map, centre: tuple[float, float], axes: tuple[float, float, float], angle: float = 0.0
-) -> Map:
+def ellipsoid(x: Map, y: Map, centre: tuple[float, float], axes: tuple[float, float, float], angle: float = 0.0) -> Map:
     """Thickness of an ellipsoid with half-axes (x, y, depth), turned by ``angle``."""
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     dx, dy = x - np.float32(centre[0]), y - np.float32(centre[1])

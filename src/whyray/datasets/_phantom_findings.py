@@ -243,7 +243,14 @@ def _over(values: Map, floor: float) -> Map:
 
 
 _MAKERS: dict[str, Callable[[Rng, float, Chest, str], Lesion]] = {
-    "atelectasis": _atelectasis, "cardiomegaly": _cardiomegaly, "consolidation": _consolidation, "edema": _edema,
-    "lung_opacity": _opacity, "mass": _mass, "nodule": _nodule, "pleural_effusion": _effusion,
-    "pneumonia": _pneumonia, "pneumothorax": _pneumothorax,
+    "atelectasis": _atelectasis,
+    "cardiomegaly": _cardiomegaly,
+    "consolidation": _consolidation,
+    "edema": _edema,
+    "lung_opacity": _opacity,
+    "mass": _mass,
+    "nodule": _nodule,
+    "pleural_effusion": _effusion,
+    "pneumonia": _pneumonia,
+    "pneumothorax": _pneumothorax,
 }

@@ -66,7 +66,11 @@ class Phantom:
 
 
 def phantom(
-    n: int, *, size: int = 224, without: Sequence[str] = (), plant: Mapping[str, float] | None = None,
+    n: int,
+    *,
+    size: int = 224,
+    without: Sequence[str] = (),
+    plant: Mapping[str, float] | None = None,
     shortcut: Shortcut | None = None,
 ) -> Phantom:
     """Make case ``n``.
@@ -105,18 +109,35 @@ def _made(n: int, size: int, severities: Mapping[str, float], sign: Shortcut | N
     pixels = collimate(expose(n, exposure, chest.tissue, change, bone_map(n, body, pose, grid), metal), exposure)
     masks = {f: m & seen for f, m in _masks(lesions, devices, severities).items()}
     anatomy = {
-        "right_lung": (chest.lung > 0.8) & (grid.x < 0) & seen, "left_lung": (chest.lung > 0.8) & (grid.x >= 0) & seen,
-        "heart": (chest.heart > 0.3) & seen, **({"shortcut": (signal > 0.05) & seen} if signal.any() else {}),
+        "right_lung": (chest.lung > 0.8) & (grid.x < 0) & seen,
+        "left_lung": (chest.lung > 0.8) & (grid.x >= 0) & seen,
+        "heart": (chest.heart > 0.3) & seen,
+        **({"shortcut": (signal > 0.05) & seen} if signal.any() else {}),
     }
     sentences, report = write_report(n, lesions, devices.kinds if devices else (), severities)
     facts: dict[str, object] = {
-        "version": PHANTOM_VERSION, "view": pose.view, "supine": pose.supine, "age": body.age,
-        "sex": "F" if body.female else "M", "marker": text, "severities": dict(severities), "sentences": sentences,
+        "version": PHANTOM_VERSION,
+        "view": pose.view,
+        "supine": pose.supine,
+        "age": body.age,
+        "sex": "F" if body.female else "M",
+        "marker": text,
+        "severities": dict(severities),
+        "sentences": sentences,
         "sites": {a.finding: {"side": a.side, "place": a.place, "kind": a.kind, "size_cm": a.size_cm} for a in lesions},
-        "devices": devices.kinds if devices else (), "shortcut": sign.sign if sign else "",
+        "devices": devices.kinds if devices else (),
+        "shortcut": sign.sign if sign else "",
     }
     return Phantom(
-        pixels, labels_of(severities), masks, anatomy, severities, lesions, facts, report, sentences,
+        pixels,
+        labels_of(severities),
+        masks,
+        anatomy,
+        severities,
+        lesions,
+        facts,
+        report,
+        sentences,
         spacing_mm=10 * pose.field / size,
     )
 

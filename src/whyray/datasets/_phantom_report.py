@@ -66,7 +66,11 @@ def write_report(
 
 
 def _describe(
-    rng: np.random.Generator, lesion: Lesion, state: State, severities: Mapping[str, float], seen: list[Sentence],
+    rng: np.random.Generator,
+    lesion: Lesion,
+    state: State,
+    severities: Mapping[str, float],
+    seen: list[Sentence],
     thought: list[Sentence],
 ) -> None:
     """Say what was seen, and mostly why it means what it means."""

@@ -33,8 +33,12 @@ from ._tables import (
 )
 
 Row = Mapping[str, str]
-SECTIONS = {"findings": "findings_text", "impression": "impression_text", "indication": "indication",
-            "comparison": "comparison"}
+SECTIONS = {
+    "findings": "findings_text",
+    "impression": "impression_text",
+    "indication": "indication",
+    "comparison": "comparison",
+}
 FACTS = ("dataset", "licence", "view", "sex", "label_basis", "official_split", "rsna_class")
 Kind = Literal["finding", "anatomy", "machine"]
 KINDS: dict[str, Kind] = {"finding": "finding", "anatomy": "anatomy", "machine": "machine"}
@@ -66,16 +70,26 @@ def load(argument: str) -> TableSet:
 
 
 def _case(
-    root: Path, row: Row, labels: Mapping[str, float], facts: Mapping[str, object],
-    drawn: tuple[Sequence[Row], Sequence[Row]], report: Mapping[str, str],
+    root: Path,
+    row: Row,
+    labels: Mapping[str, float],
+    facts: Mapping[str, object],
+    drawn: tuple[Sequence[Row], Sequence[Row]],
+    report: Mapping[str, str],
 ) -> Case:
     name = row["image_id"]
     read = opener(picture(root, str(facts["file"])), name, view_of(row.get("view", "")))
     make: list[Callable[[tuple[int, int]], Region]] = [partial(_box, box, row) for box in drawn[0]]
     make += [partial(_mask, root, mask) for mask in drawn[1]]
     return Case(
-        id=name, open=read, labels=labels, patient=row.get("patient_id") or name, split=row.get("split", ""),
-        open_regions=partial(regions_of, make, read), report=report, facts=facts,
+        id=name,
+        open=read,
+        labels=labels,
+        patient=row.get("patient_id") or name,
+        split=row.get("split", ""),
+        open_regions=partial(regions_of, make, read),
+        report=report,
+        facts=facts,
     )
 
 

@@ -39,7 +39,10 @@ def load(argument: str) -> TableSet:
 
 
 def _case(
-    root: Path, row: Mapping[str, str], found: str | None, boxes: Mapping[str, Sequence[Region]],
+    root: Path,
+    row: Mapping[str, str],
+    found: str | None,
+    boxes: Mapping[str, Sequence[Region]],
     official: frozenset[str] | None,
 ) -> Case:
     name = row["Image Index"]
@@ -48,15 +51,24 @@ def _case(
     read = opener(picture(root, file), Path(name).stem, view_of(row.get("View Position", "")))
     age = number(row.get("Patient Age", "").rstrip("YyMmDd"))
     facts: dict[str, object] = {
-        "file": file, "view": row.get("View Position", ""), "age": None if age is None else int(age),
-        "sex": row.get("Patient Sex") or row.get("Patient Gender", ""), "follow_up": row.get("Follow-up #", ""),
-        "unknown_labels": tuple(unknown), "dataset": "NIH ChestX-ray14", "licence": LICENCE,
+        "file": file,
+        "view": row.get("View Position", ""),
+        "age": None if age is None else int(age),
+        "sex": row.get("Patient Sex") or row.get("Patient Gender", ""),
+        "follow_up": row.get("Follow-up #", ""),
+        "unknown_labels": tuple(unknown),
+        "dataset": "NIH ChestX-ray14",
+        "licence": LICENCE,
     }
     make = [partial(_scaled, region) for region in boxes.get(name, ())]
     return Case(
-        id=Path(name).stem, open=read, labels={f: labels.get(f, math.nan) for f in sorted(NIH)},
-        patient=f"nih_{row['Patient ID']}", split=_split(name, row["Patient ID"], official),
-        open_regions=partial(regions_of, make, read), facts=facts,
+        id=Path(name).stem,
+        open=read,
+        labels={f: labels.get(f, math.nan) for f in sorted(NIH)},
+        patient=f"nih_{row['Patient ID']}",
+        split=_split(name, row["Patient ID"], official),
+        open_regions=partial(regions_of, make, read),
+        facts=facts,
     )
 
 

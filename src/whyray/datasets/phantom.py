@@ -28,18 +28,28 @@ from ._phantom_make import FINDINGS, Phantom, Shortcut, check_wanted, labels_of,
 from ._tables import box_around
 
 __all__ = [
-    "FINDINGS", "PHANTOM_VERSION", "PREVALENCE", "Phantom", "PhantomSet", "Shortcut", "load", "phantom", "phantom_case",
+    "FINDINGS",
+    "PHANTOM_VERSION",
+    "PREVALENCE",
+    "Phantom",
+    "PhantomSet",
+    "Shortcut",
+    "load",
+    "phantom",
+    "phantom_case",
 ]
 
 FIRST = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 LIMIT = 1_000_000
-FACTS = (
-    "version", "view", "supine", "age", "sex", "marker", "severities", "sentences", "sites", "devices", "shortcut",
-)
+FACTS = ("version", "view", "supine", "age", "sex", "marker", "severities", "sentences", "sites", "devices", "shortcut")
 
 
 def phantom_case(
-    n: int, *, size: int = 224, without: Sequence[str] = (), plant: Mapping[str, float] | None = None,
+    n: int,
+    *,
+    size: int = 224,
+    without: Sequence[str] = (),
+    plant: Mapping[str, float] | None = None,
     shortcut: Shortcut | None = None,
 ) -> Case:
     """Case ``n`` as a row of a data set: the picture is made when ``radiograph()`` or ``regions()`` is called.
@@ -52,9 +62,14 @@ def phantom_case(
     severities = severities_of(n, wanted, without, shortcut)[0]
     told = _Told(partial(make, size=64))  # words and places do not depend on the size
     return Case(
-        id=f"phantom-{n}", open=partial(_radiograph, n, size, make), labels=labels_of(severities),
-        patient=f"phantom-{n}", split=split_of(n), open_regions=partial(_regions, size, make),
-        report=_Later(("findings", "impression"), told, "report"), facts=_Later(FACTS, told, "facts"),
+        id=f"phantom-{n}",
+        open=partial(_radiograph, n, size, make),
+        labels=labels_of(severities),
+        patient=f"phantom-{n}",
+        split=split_of(n),
+        open_regions=partial(_regions, size, make),
+        report=_Later(("findings", "impression"), told, "report"),
+        facts=_Later(FACTS, told, "facts"),
     )
 
 

@@ -37,7 +37,7 @@ def predict(classifier: Classifier, radiographs: Sequence[Radiograph], batch: in
 
 
 def logits(
-    classifier: Classifier, inputs: NDArray[np.float32], *, batch: int = 16, context: Context | None = None,
+    classifier: Classifier, inputs: NDArray[np.float32], *, batch: int = 16, context: Context | None = None
 ) -> NDArray[np.float32]:
     """Logits ``[n, f]`` of model inputs ``[n, c, h, w]``. Progress and cancel through ``context``."""
     out = np.empty((len(inputs), len(classifier.findings)), np.float32)
@@ -47,7 +47,11 @@ def logits(
 
 
 def passes(
-    classifier: Classifier, inputs: NDArray[np.float32], taps: Sequence[str] = (), *, batch: int = 16,
+    classifier: Classifier,
+    inputs: NDArray[np.float32],
+    taps: Sequence[str] = (),
+    *,
+    batch: int = 16,
     context: Context | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
     """(which inputs, their logits, their taps), batch by batch; a batch that does not fit into memory is halved."""

@@ -1,7 +1,7 @@
 """What belongs to one classifier (autoencoder, pattern bank, sentence model ...): tensors that carry its fingerprint.
 
-    FOLDER/artefact.json         kind, fingerprint of the classifier, facts, sha256 of the tensors; written last
-    FOLDER/artefact.safetensors
+FOLDER/artefact.json         kind, fingerprint of the classifier, facts, sha256 of the tensors; written last
+FOLDER/artefact.safetensors
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def save_artefact(folder: Path, artefact: Artefact) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     sha256 = save_weights(folder / "artefact.safetensors", artefact.tensors)
     data = {
-        "format": FORMAT, "kind": artefact.kind, "fingerprint": artefact.fingerprint, "sha256": sha256,
+        "format": FORMAT,
+        "kind": artefact.kind,
+        "fingerprint": artefact.fingerprint,
+        "sha256": sha256,
         "facts": dict(artefact.facts),
     }
     write_whole(folder / NAME, (json.dumps(data, indent=1) + "\n").encode())

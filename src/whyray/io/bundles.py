@@ -78,7 +78,8 @@ def load_bundle(folder: Path) -> Bundle:
     files = {name: _checked(folder, name, sha) for name, sha in record.files.items()}
     results = {
         f.finding: {e.explainer: _explanation(folder, f, e, files) for e in f.explanations}
-        for f in record.findings if f.explanations
+        for f in record.findings
+        if f.explanations
     }
     return Bundle(record, results)
 
@@ -100,9 +101,12 @@ def _with_overlays(record: Record, files: Mapping[str, bytes]) -> Record:
         name = f"{file_stem(finding.finding, e.explainer)}.png"
         return dataclasses.replace(e, overlay=name) if name in files else e
 
-    return dataclasses.replace(record, findings=tuple(
-        dataclasses.replace(f, explanations=tuple(one(f, e) for e in f.explanations)) for f in record.findings
-    ))
+    return dataclasses.replace(
+        record,
+        findings=tuple(
+            dataclasses.replace(f, explanations=tuple(one(f, e) for e in f.explanations)) for f in record.findings
+        ),
+    )
 
 
 def _write_last(path: Path, text: str) -> None:
@@ -179,8 +183,12 @@ def _explanation(
             arrays["source_shape"] = tuple(int(v) for v in arrays["source_shape"])
         content = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.content.items()}
         return KINDS[entry.kind](
-            finding=finding.finding, provenance=Provenance(**entry.provenance), notes=entry.notes,
-            checks={k: float("nan") if v is None else v for k, v in entry.checks.items()}, **arrays, **content,
+            finding=finding.finding,
+            provenance=Provenance(**entry.provenance),
+            notes=entry.notes,
+            checks={k: float("nan") if v is None else v for k, v in entry.checks.items()},
+            **arrays,
+            **content,
         )
     except (KeyError, TypeError, ValueError):
         raise InputError(folder, f"{safe_name(entry.explainer)} cannot be read", "explain the picture again") from None

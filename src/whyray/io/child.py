@@ -118,7 +118,7 @@ def _started() -> subprocess.Popen[bytes]:
     bare = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PATH": os.defpath, "LC_ALL": "C.UTF-8"}
     bare |= {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     process = subprocess.Popen(
-        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, env=bare, cwd="/",
+        program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, env=bare, cwd="/"
     )
     assert process.stdin and process.stdout
     os.set_blocking(process.stdin.fileno(), False)

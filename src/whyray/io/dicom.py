@@ -52,13 +52,28 @@ def read_dicom(data: bytes, voi: Voi = "file", salt: str | None = None) -> Pictu
     if not 0.99 <= head.aspect <= 1.01:
         notes.append(f"Pixels are not square (height / width {head.aspect:.2f}); shapes appear squeezed.")
     facts = {
-        "format": "DICOM", "encoding": NAMES[walked.syntax], "modality": about.modality, "body_part": about.body_part,
-        "photometric": head.photometric, "inverted": head.inverted, "bits_allocated": head.allocated,
-        "signed": head.signed, "spacing_kind": head.spacing_kind, "pixel_aspect": round(head.aspect, 4),
-        "padding_share": round(padded, 4), "modality_lut": head.modality_lut is not None,
+        "format": "DICOM",
+        "encoding": NAMES[walked.syntax],
+        "modality": about.modality,
+        "body_part": about.body_part,
+        "photometric": head.photometric,
+        "inverted": head.inverted,
+        "bits_allocated": head.allocated,
+        "signed": head.signed,
+        "spacing_kind": head.spacing_kind,
+        "pixel_aspect": round(head.aspect, 4),
+        "padding_share": round(padded, 4),
+        "modality_lut": head.modality_lut is not None,
     }
     return Picture(
-        pixels, head.bits, facts, tuple(notes), shown, head.spacing, about.view, about.laterality,
+        pixels,
+        head.bits,
+        facts,
+        tuple(notes),
+        shown,
+        head.spacing,
+        about.view,
+        about.laterality,
         patient_key(walked, salt),
     )
 
@@ -93,7 +108,7 @@ def _occurring(stored: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.in
     if stored.dtype.itemsize > 2:
         values, index, counts = np.unique(stored, return_inverse=True, return_counts=True)
         return values.astype(np.float64), counts, lambda table: table[index].reshape(stored.shape)
-    size, signed = 256 ** stored.dtype.itemsize, stored.dtype.kind == "i"
+    size, signed = 256**stored.dtype.itemsize, stored.dtype.kind == "i"
     codes = stored.view(f"u{stored.dtype.itemsize}")  # two's complement as a place in a table
     every = np.zeros(size, np.int64)
     for rows in np.array_split(codes, max(1, codes.size >> 20)):  # bincount needs eight bytes a pixel

@@ -17,8 +17,16 @@ from .greyscale import FUNCTIONS, Lut, Window
 from .refusal import Malformed
 
 _PROCESS_SALT = secrets.token_bytes(16)
-COMPONENTS = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3,
-              "YBR_RCT": 3, "YBR_ICT": 3}
+COMPONENTS = {
+    "MONOCHROME1": 1,
+    "MONOCHROME2": 1,
+    "PALETTE COLOR": 1,
+    "RGB": 3,
+    "YBR_FULL": 3,
+    "YBR_FULL_422": 3,
+    "YBR_RCT": 3,
+    "YBR_ICT": 3,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,14 +75,26 @@ def header(walked: Walked) -> Header:
     if photometric == "MONOCHROME1" and shape == "IDENTITY":
         notes.append("The header contradicts itself about which grey is dark; its MONOCHROME1 was followed.")
     return Header(
-        rows=_integer(walked, 0x00280010, "Rows"), columns=_integer(walked, 0x00280011, "Columns"),
-        frames=_frames(walked), samples=(walked.shorts(0x00280002) or (1,))[0],
-        allocated=_integer(walked, 0x00280100, "Bits Allocated"), bits=bits,
-        high_bit=(walked.shorts(0x00280102) or (bits - 1,))[0], signed=signed, photometric=photometric,
-        planar=bool((walked.shorts(0x00280006) or (0,))[0]), padding=_padding(walked, signed),
-        modality_lut=_lut(walked, 0x00283000, signed), slope=slope, intercept=intercept,
-        voi_lut=_lut(walked, 0x00283010, signed or intercept < 0), windows=_windows(walked, notes),
-        inverse_shape=shape == "INVERSE", spacing=spacing, spacing_kind=kind, aspect=_aspect(walked, spacing),
+        rows=_integer(walked, 0x00280010, "Rows"),
+        columns=_integer(walked, 0x00280011, "Columns"),
+        frames=_frames(walked),
+        samples=(walked.shorts(0x00280002) or (1,))[0],
+        allocated=_integer(walked, 0x00280100, "Bits Allocated"),
+        bits=bits,
+        high_bit=(walked.shorts(0x00280102) or (bits - 1,))[0],
+        signed=signed,
+        photometric=photometric,
+        planar=bool((walked.shorts(0x00280006) or (0,))[0]),
+        padding=_padding(walked, signed),
+        modality_lut=_lut(walked, 0x00283000, signed),
+        slope=slope,
+        intercept=intercept,
+        voi_lut=_lut(walked, 0x00283010, signed or intercept < 0),
+        windows=_windows(walked, notes),
+        inverse_shape=shape == "INVERSE",
+        spacing=spacing,
+        spacing_kind=kind,
+        aspect=_aspect(walked, spacing),
         notes=tuple(notes),
     )
 

@@ -20,12 +20,24 @@ NATIVE = (IMPLICIT, BIG_ENDIAN, DEFLATED, "1.2.840.10008.1.2.1")
 RLE = "1.2.840.10008.1.2.5"
 _J = "1.2.840.10008.1.2.4."
 NAMES = {
-    IMPLICIT: "implicit little endian", "1.2.840.10008.1.2.1": "explicit little endian", BIG_ENDIAN: "big endian",
-    DEFLATED: "deflated", RLE: "RLE", _J + "50": "JPEG baseline", _J + "51": "JPEG extended",
-    _J + "53": "JPEG spectral selection", _J + "55": "JPEG progressive", _J + "57": "JPEG lossless",
-    _J + "70": "JPEG lossless SV1", _J + "80": "JPEG-LS", _J + "81": "JPEG-LS near-lossless",
-    _J + "90": "JPEG 2000 lossless", _J + "91": "JPEG 2000", _J + "201": "HTJ2K lossless",
-    _J + "202": "HTJ2K lossless RPCL", _J + "203": "HTJ2K",
+    IMPLICIT: "implicit little endian",
+    "1.2.840.10008.1.2.1": "explicit little endian",
+    BIG_ENDIAN: "big endian",
+    DEFLATED: "deflated",
+    RLE: "RLE",
+    _J + "50": "JPEG baseline",
+    _J + "51": "JPEG extended",
+    _J + "53": "JPEG spectral selection",
+    _J + "55": "JPEG progressive",
+    _J + "57": "JPEG lossless",
+    _J + "70": "JPEG lossless SV1",
+    _J + "80": "JPEG-LS",
+    _J + "81": "JPEG-LS near-lossless",
+    _J + "90": "JPEG 2000 lossless",
+    _J + "91": "JPEG 2000",
+    _J + "201": "HTJ2K lossless",
+    _J + "202": "HTJ2K lossless RPCL",
+    _J + "203": "HTJ2K",
 }
 PIXEL_DATA, FLOATS = 0x7FE00010, (0x7FE00008, 0x7FE00009)
 

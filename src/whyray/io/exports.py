@@ -34,8 +34,13 @@ NAME = re.compile(
     r"(s|u|f|zuf|zf)\d+|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|CeilToInt|FloorToInt|TruncToInt|IntTrueDiv|Eq|Ne"
 )
 EXPORT_MEMBERS = {
-    "models/model.json", "data/sample_inputs/model.pt", "archive_format", "archive_version", "byteorder",
-    "data/weights/model_weights_config.json", "data/constants/model_constants_config.json",
+    "models/model.json",
+    "data/sample_inputs/model.pt",
+    "archive_format",
+    "archive_version",
+    "byteorder",
+    "data/weights/model_weights_config.json",
+    "data/constants/model_constants_config.json",
 }
 PLAIN = re.compile(r"data/weights/weight_\d+|data/constants/tensor_\d+|\.data/\w+")  # raw numbers, and a serial
 SYMBOL = re.compile(r"Symbol\('((?:s|u|f|zuf|zf)\d+)'(?:, (?:positive|nonnegative|integer|real)=(?:True|False))*\)")

@@ -103,8 +103,10 @@ def _chests() -> Floats:
     """Unit vectors ``[72, 484]`` of the drawn chest at several places and sizes."""
     places = [
         (x, y, scale, scale * wide)
-        for x in (0.44, 0.5, 0.56) for y in (0.40, 0.46, 0.52, 0.58) for scale in (0.8, 0.95, 1.1) for wide in (0.9,
-            1.1)
+        for x in (0.44, 0.5, 0.56)
+        for y in (0.40, 0.46, 0.52, 0.58)
+        for scale in (0.8, 0.95, 1.1)
+        for wide in (0.9, 1.1)
     ]
     drawn = np.stack([_chest(*place)[1:-1, 1:-1].ravel() for place in places])
     drawn -= drawn.mean(axis=1, keepdims=True)

@@ -47,8 +47,13 @@ def checks(radiograph: Radiograph) -> tuple[Check, ...]:
     margins = _margins(pixels)
     whole = all(check.warning is None for check in margins)
     return (
-        *_shape(radiograph), *_grey(pixels), *margins, _strokes(pixels), *_view(pixels if whole else _trimmed(pixels)),
-        Check("window", radiograph.voi), Check("bits", radiograph.bits),
+        *_shape(radiograph),
+        *_grey(pixels),
+        *margins,
+        _strokes(pixels),
+        *_view(pixels if whole else _trimmed(pixels)),
+        Check("window", radiograph.voi),
+        Check("bits", radiograph.bits),
     )
 
 

@@ -18,19 +18,35 @@ from .picture import Picture
 from .refusal import AGAIN, Malformed
 
 LEAST_LEVELS, MOST_OF_ONE_VALUE = 16, 0.98
-SUFFIXES = {"DICOM": (".dcm", ".dicom", ".dic", ".ima", ""), "PNG": (".png",), "JPEG": (".jpg", ".jpeg", ".jpe"),
-            "TIFF": (".tif", ".tiff"), "NIfTI": (".nii", ".gz")}
+SUFFIXES = {
+    "DICOM": (".dcm", ".dicom", ".dic", ".ima", ""),
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe"),
+    "TIFF": (".tif", ".tiff"),
+    "NIfTI": (".nii", ".gz"),
+}
 OTHERS = (
-    (b"PK\x03\x04", "a ZIP archive"), (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF document"), (b"GIF8", "a GIF"),
-    (b"BM", "a BMP"), (b"RIFF", "a WebP or other RIFF file"), (b"<", "a web page or XML"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"%PDF", "a PDF document"),
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+    (b"RIFF", "a WebP or other RIFF file"),
+    (b"<", "a web page or XML"),
     (b"\xff\x4f\xff\x51", "a bare JPEG 2000"),
-    (b"\x00\x00\x00\x0cjP", "a JPEG 2000 file"), (b"\x80\x04", "a Python pickle"), (b"\x93NUMPY", "a NumPy array"),
-    (b"II+\0", "a BigTIFF"), (b"MM\0+", "a BigTIFF"),
+    (b"\x00\x00\x00\x0cjP", "a JPEG 2000 file"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"II+\0", "a BigTIFF"),
+    (b"MM\0+", "a BigTIFF"),
 )
 DECODING = {
-    "incomplete": "its compressed picture is incomplete", "damaged": "its compressed picture is damaged",
-    "unsupported": "its compression is not supported", "memory": "decoding it needs too much memory",
-    "time": "decoding it takes too long", "crash": "its compressed picture broke the decoder",
+    "incomplete": "its compressed picture is incomplete",
+    "damaged": "its compressed picture is damaged",
+    "unsupported": "its compression is not supported",
+    "memory": "decoding it needs too much memory",
+    "time": "decoding it takes too long",
+    "crash": "its compressed picture broke the decoder",
     "missing": "the package imagecodecs, which decodes it, is missing or broken",
 }
 
@@ -53,8 +69,9 @@ def load_image(path: str | os.PathLike[str], *, voi: Voi = "file", salt: str | N
         raise InputError(path, "there is not enough memory to read it", "close other programs") from None
 
 
-def decode_image(data: bytes, path: str | os.PathLike[str], *, voi: Voi = "file",
-    salt: str | None = None) -> Radiograph:
+def decode_image(
+    data: bytes, path: str | os.PathLike[str], *, voi: Voi = "file", salt: str | None = None
+) -> Radiograph:
     """The same from bytes (an upload); ``path`` only names it. Raises InputError."""
     kind, read = _reader(data, path, voi, salt)
     try:
@@ -69,10 +86,17 @@ def decode_image(data: bytes, path: str | os.PathLike[str], *, voi: Voi = "file"
     renamed = suffix in known and suffix not in SUFFIXES[kind]
     name = "stdin" if os.fspath(path) == "-" else files.label(path)
     return Radiograph(
-        picture.pixels, bits=picture.bits, spacing_mm=picture.spacing_mm, view=picture.view,
-        laterality=picture.laterality, voi=picture.voi, facts=picture.facts, sha256=hashlib.sha256(data).hexdigest(),
+        picture.pixels,
+        bits=picture.bits,
+        spacing_mm=picture.spacing_mm,
+        view=picture.view,
+        laterality=picture.laterality,
+        voi=picture.voi,
+        facts=picture.facts,
+        sha256=hashlib.sha256(data).hexdigest(),
         warnings=((f"The file is {kind}, though its name says otherwise.",) if renamed else ()) + picture.warnings,
-        patient_key=picture.patient_key, name=name,
+        patient_key=picture.patient_key,
+        name=name,
     )
 
 
@@ -124,5 +148,3 @@ def _check_voi(voi: Voi) -> None:
         return
     if not isinstance(voi, tuple) or len(voi) != 2 or not voi[1] > 0:
         raise SettingError(f"voi={voi!r}: give 'file', 'none' or (centre, width) with a width above 0")
-
-

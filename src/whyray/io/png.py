@@ -52,7 +52,10 @@ def read_png(data: bytes) -> Picture:
         notes += [note] if note else []
     bits = 16 if png.depth == 16 else 8 if png.colour == 3 else png.depth
     facts: dict[str, Fact] = {
-        "format": "PNG", "channels": CHANNELS[png.colour], "palette": png.colour == 3, "orientation": png.orientation,
+        "format": "PNG",
+        "channels": CHANNELS[png.colour],
+        "palette": png.colour == 3,
+        "orientation": png.orientation,
     }
     if values.ndim == 3 and values.shape[2] == 3:
         pixels, note = grey_of_rgb(values)

@@ -129,8 +129,14 @@ class Record:
 
 
 def record(
-    radiograph: Radiograph, classifier: Classifier, predictions: Sequence[Prediction], results: Results, run: RunRecord,
-    *, warnings: Sequence[str] = (), anonymous: bool = False,
+    radiograph: Radiograph,
+    classifier: Classifier,
+    predictions: Sequence[Prediction],
+    results: Results,
+    run: RunRecord,
+    *,
+    warnings: Sequence[str] = (),
+    anonymous: bool = False,
 ) -> Record:
     """The record of one picture. ``warnings`` join those of the radiograph; ``anonymous`` drops name and command."""
     if anonymous:
@@ -138,9 +144,13 @@ def record(
     return Record(
         image=_image(radiograph, anonymous),
         model=ModelRecord(
-            name=classifier.name, fingerprint=classifier.fingerprint, licence=classifier.card.licence,
-            backend=classifier.backend, preparation=_plain(dataclasses.asdict(classifier.card.preparation)),
-            taps=dict(classifier.taps), limits=tuple(classifier.card.limits),
+            name=classifier.name,
+            fingerprint=classifier.fingerprint,
+            licence=classifier.card.licence,
+            backend=classifier.backend,
+            preparation=_plain(dataclasses.asdict(classifier.card.preparation)),
+            taps=dict(classifier.taps),
+            limits=tuple(classifier.card.limits),
         ),
         warnings=tuple(dict.fromkeys((*radiograph.warnings, *warnings))),
         findings=tuple(_finding(p, results.get(p.finding, {})) for p in predictions),
@@ -214,17 +224,29 @@ def _image(radiograph: Radiograph, anonymous: bool) -> ImageRecord:
     height, width = radiograph.shape
     name = radiograph.sha256[:8] if anonymous else printable(radiograph.name)
     return ImageRecord(
-        name=name, sha256=radiograph.sha256, width=width, height=height, bits=radiograph.bits,
-        spacing_mm=radiograph.spacing_mm, view=radiograph.view, laterality=radiograph.laterality,
-        voi=str(radiograph.voi), facts=_plain(dict(radiograph.facts)),
+        name=name,
+        sha256=radiograph.sha256,
+        width=width,
+        height=height,
+        bits=radiograph.bits,
+        spacing_mm=radiograph.spacing_mm,
+        view=radiograph.view,
+        laterality=radiograph.laterality,
+        voi=str(radiograph.voi),
+        facts=_plain(dict(radiograph.facts)),
     )
 
 
 def _finding(prediction: Prediction, made: Mapping[str, Explanation | str]) -> FindingRecord:
     return FindingRecord(
-        finding=prediction.finding, name=display_name(prediction.finding), logit=_number(prediction.logit),
-        probability=_number(prediction.probability), calibrated=prediction.calibrated,
-        prevalence=prediction.prevalence, threshold=prediction.threshold, positive=prediction.positive,
+        finding=prediction.finding,
+        name=display_name(prediction.finding),
+        logit=_number(prediction.logit),
+        probability=_number(prediction.probability),
+        calibrated=prediction.calibrated,
+        prevalence=prediction.prevalence,
+        threshold=prediction.threshold,
+        positive=prediction.positive,
         explanations=tuple(_explanation(prediction.finding, label, e) for label, e in made.items()),
     )
 
@@ -235,10 +257,14 @@ def _explanation(finding: str, label: str, made: Explanation | str) -> Explanati
         return ExplanationRecord(explainer=label, skipped=made, **about)
     arrays, content = split(made)
     return ExplanationRecord(
-        explainer=label, **{**about, "kind": made.kind},
+        explainer=label,
+        **{**about, "kind": made.kind},
         file=f"{file_stem(finding, label)}.npz" if arrays else None,
-        checks={k: _number(v) for k, v in made.checks.items()}, seconds=made.provenance.seconds, notes=made.notes,
-        content=_plain(content), provenance=_plain(dataclasses.asdict(made.provenance)),
+        checks={k: _number(v) for k, v in made.checks.items()},
+        seconds=made.provenance.seconds,
+        notes=made.notes,
+        content=_plain(content),
+        provenance=_plain(dataclasses.asdict(made.provenance)),
     )
 
 

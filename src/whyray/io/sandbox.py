@@ -20,7 +20,13 @@ def run_module(module: str, arguments: Sequence[str | os.PathLike[str]], *, time
     command = [*_without_network(), sys.executable, "-I", "-B", "-m", module, *(os.fspath(a) for a in arguments)]
     try:
         done = subprocess.run(
-            command, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False,
+            command,
+            env={},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
             preexec_fn=_limit,
         )
     except subprocess.TimeoutExpired:

@@ -25,8 +25,21 @@ MOST_BYTES = 8 << 30
 MOST_HEADER = 100_000_000  # as the safetensors format itself says
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network")
 _ITEM_SIZES = {
-    "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4,
-    "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8,
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E5M2": 1,
+    "F8_E4M3": 1,
+    "I16": 2,
+    "U16": 2,
+    "F16": 2,
+    "BF16": 2,
+    "I32": 4,
+    "U32": 4,
+    "F32": 4,
+    "F64": 8,
+    "I64": 8,
+    "U64": 8,
 }
 
 
@@ -47,8 +60,11 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> 
     declared = module.state_dict()
     missing, extra = sorted(set(declared) - set(tensors)), sorted(set(tensors) - set(declared))
     if missing or extra:
-        found = [f"{len(names)} {what} (first: {_shown(names[0])})"
-                 for names, what in ((missing, "missing"), (extra, "unknown")) if names]
+        found = [
+            f"{len(names)} {what} (first: {_shown(names[0])})"
+            for names, what in ((missing, "missing"), (extra, "unknown"))
+            if names
+        ]
         raise WeightsError(f"{source} does not fit the network: {' and '.join(found)} tensors; name its architecture")
     for key, want in declared.items():
         came = tensors[key]
@@ -62,7 +78,7 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> 
 
 
 def save_weights(
-    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None,
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> str:
     """Write safetensors beside the target and rename; returns the sha256 of the file."""
     from safetensors.torch import save
@@ -165,7 +181,8 @@ def check_zip(data: bytes, name: str) -> None:
         raise WeightsError(f"{name} is a broken zip; download it again") from None
     names = [m.filename for m in members]
     bad = (
-        len(set(names)) != len(names) or sum(m.file_size for m in members) > len(data)
+        len(set(names)) != len(names)
+        or sum(m.file_size for m in members) > len(data)
         or any(m.compress_type != zipfile.ZIP_STORED or stat.S_ISLNK(m.external_attr >> 16) for m in members)
         or any(n.startswith(("/", "\\")) or ".." in n.replace("\\", "/").split("/") for n in names)
     )
@@ -206,7 +223,7 @@ def _state_dict(loaded: object, name: str, most: int) -> dict[str, Tensor]:
     if sum(t.numel() * t.element_size() for t in loaded.values()) > most:
         raise WeightsError(f"{name} claims tensors larger than the file; save the state dict again")
     prefix = "module." if all(k.startswith("module.") for k in loaded) else ""
-    return {k[len(prefix):]: v.detach() for k, v in loaded.items()}
+    return {k[len(prefix) :]: v.detach() for k, v in loaded.items()}
 
 
 def _check_finite(tensors: Mapping[str, Tensor], name: str) -> None:

@@ -158,7 +158,11 @@ class Graded:
 
 
 def classification_scores(
-    graded: Graded, *, seed: int = 0, replicates: int = REPLICATES, slice_: str | None = None,
+    graded: Graded,
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+    slice_: str | None = None,
     only: Sequence[str] | None = None,
 ) -> list[Score]:
     """Every metric of one finding with its patient-bootstrap 95 % interval; undefined values are NaN with a note.
@@ -215,7 +219,8 @@ COVERAGE: tuple[tuple[int, int], ...] = ((2, 30), (3, 65), (4, 78), (6, 85), (10
 def _measures(graded: Graded, kept: NDArray[np.bool_]) -> Mapping[str, Callable[[Array], Array]]:
     labels, logits, chances = graded.labels[kept], graded.logits[kept], graded.probabilities[kept]
     out: dict[str, Callable[[Array], Array]] = {
-        "auc": partial(weighted_auc, logits, labels), "auprc": partial(weighted_auprc, logits, labels),
+        "auc": partial(weighted_auc, logits, labels),
+        "auprc": partial(weighted_auprc, logits, labels),
     }
     if graded.threshold is not None:
         out["sensitivity"] = partial(weighted_sensitivity, chances, labels, threshold=graded.threshold)

@@ -195,5 +195,3 @@ def _pin(name: str, **facts: object) -> None:
         pins = _pins()
         pins[name] = {**pins.get(name, {}), **facts}
         write_whole(cache_dir() / "pins.json", (json.dumps(pins, indent=1, sort_keys=True) + "\n").encode())
-
-

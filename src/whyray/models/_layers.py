@@ -227,6 +227,7 @@ def _version(value: Tensor) -> int:
 def _entering(inputs: list[tuple[str, Tensor]], name: str) -> Callable[..., None]:
     def hook(_module: nn.Module, given: tuple[Any, ...]) -> None:
         inputs.append((name, given[0] if given else None))  # type: ignore[arg-type]
+
     return hook
 
 
@@ -239,6 +240,7 @@ def _leaving(inputs: list[tuple[str, Tensor]], name: str, part: nn.Module, seen:
             patches = isinstance(part, nn.Conv2d) and part.stride == part.kernel_size and part.stride[0] > 1
             if patches and seen.grid is None and out.ndim == 4:
                 seen.grid = out.shape[2], out.shape[3]
+
     return hook
 
 

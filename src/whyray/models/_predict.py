@@ -38,8 +38,12 @@ def prediction(name: str, logit: float, operation: Operation | None) -> Predicti
     if operation is None:
         return Prediction(name, logit, sigmoid(logit))
     return Prediction(
-        name, logit, sigmoid(operation.slope * logit + operation.intercept), threshold=operation.threshold,
-        prevalence=operation.prevalence, calibrated=operation.prevalence is not None,
+        name,
+        logit,
+        sigmoid(operation.slope * logit + operation.intercept),
+        threshold=operation.threshold,
+        prevalence=operation.prevalence,
+        calibrated=operation.prevalence is not None,
     )
 
 

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 
 def load_model(
-    spec: str | os.PathLike[str], *, layer: str | None = None, device: str = "cpu",
-    weights: str | os.PathLike[str] | None = None, card: str | os.PathLike[str] | None = None,
+    spec: str | os.PathLike[str],
+    *,
+    layer: str | None = None,
+    device: str = "cpu",
+    weights: str | os.PathLike[str] | None = None,
+    card: str | os.PathLike[str] | None = None,
 ) -> Classifier:
     """A classifier by name (``mini``, ``xrv:...``, ``timm:...``), bundle folder, or ``package.module:factory``.
 

@@ -40,7 +40,7 @@ class Config:
 
 
 def save_bundle(
-    path: str | Path, module: nn.Module, config: Config, card: Card, *, provenance: Mapping[str, object] | None = None,
+    path: str | Path, module: nn.Module, config: Config, card: Card, *, provenance: Mapping[str, object] | None = None
 ) -> TorchClassifier:
     """Write ``path`` (a ``.json`` file) and the weights beside it, weights first, and load them back as the proof.
 
@@ -51,9 +51,13 @@ def save_bundle(
     classifier = _classifier(_copy(module, config), config, card)
     sha256 = save_weights(weights, {**module.state_dict(), **config.extras})
     data = {
-        "format": FORMAT, "architecture": dict(config.architecture), "findings": list(config.findings),
-        "card": card.to_dict(), "weights": {"file": weights.name, "sha256": sha256},
-        "fingerprint": classifier.fingerprint, "known_answer": known_answer(classifier),
+        "format": FORMAT,
+        "architecture": dict(config.architecture),
+        "findings": list(config.findings),
+        "card": card.to_dict(),
+        "weights": {"file": weights.name, "sha256": sha256},
+        "fingerprint": classifier.fingerprint,
+        "known_answer": known_answer(classifier),
         "provenance": dict(provenance or {}),
     }
     write_whole(path, (json.dumps(data, indent=1) + "\n").encode())

@@ -17,8 +17,11 @@ from ..errors import WeightsError
 
 Layout = Literal["map", "nhwc", "tokens", "flat"]
 POOLINGS: tuple[Callable[..., Any], ...] = (
-    torch.nn.functional.adaptive_avg_pool2d, torch.nn.functional.adaptive_max_pool2d, torch.nn.functional.avg_pool2d,
-    torch.mean, torch.Tensor.mean,
+    torch.nn.functional.adaptive_avg_pool2d,
+    torch.nn.functional.adaptive_max_pool2d,
+    torch.nn.functional.avg_pool2d,
+    torch.mean,
+    torch.Tensor.mean,
 )
 
 

@@ -49,7 +49,12 @@ class TorchClassifier(Classifier):
     """A torch module behind the contract. The module stays where it is and as it is; hooks live for one pass only."""
 
     def __init__(
-        self, module: nn.Module, findings: Sequence[str], card: Card, *, architecture: str = "",
+        self,
+        module: nn.Module,
+        findings: Sequence[str],
+        card: Card,
+        *,
+        architecture: str = "",
         wiring: Wiring = Wiring(),
     ) -> None:
         self._module, self.findings, self.card = module, tuple(findings), card
@@ -84,8 +89,12 @@ class TorchClassifier(Classifier):
         state = self._module.state_dict()
         key = tuple((k, t.data_ptr(), t._version, t.device) for k, t in state.items())
         if self._hashed[0] != key:
-            about = {"architecture": self.architecture or described(self._module), "findings": self.findings,
-                     "columns": self.wiring.columns, "preparation": asdict(self.card.preparation)}
+            about = {
+                "architecture": self.architecture or described(self._module),
+                "findings": self.findings,
+                "columns": self.wiring.columns,
+                "preparation": asdict(self.card.preparation),
+            }
             self._hashed = key, fingerprint_of(about, state)
         return self._hashed[1]
 

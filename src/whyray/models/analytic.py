@@ -62,10 +62,14 @@ def load(argument: str = "") -> TorchClassifier:
     module = BrightBoxes(weights).eval().requires_grad_(False)
     taps = {"features": Tap("cells"), "embedding": Tap("classifier", "input", "flat")}
     heads: dict[str, Head] = {
-        "features": lambda v: module.classifier(module.pool(v).flatten(1)), "embedding": module.classifier,
+        "features": lambda v: module.classifier(module.pool(v).flatten(1)),
+        "embedding": module.classifier,
     }
     card = Card(
-        name="analytic", licence="Apache-2.0", training="none: a formula", preparation=Preparation(size=(SIZE, SIZE)),
+        name="analytic",
+        licence="Apache-2.0",
+        training="none: a formula",
+        preparation=Preparation(size=(SIZE, SIZE)),
         limits=("Reads brightness in fixed boxes; it knows nothing of disease.",),
     )
     return TorchClassifier(module, tuple(RULES), card, architecture="bright-boxes", wiring=Wiring(taps, heads))

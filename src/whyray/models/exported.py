@@ -76,7 +76,7 @@ def load(argument: str, *, card: str | None = None) -> Classifier:
         raise WeightsError(f"no exported model at {argument}; give exported:FILE")
     beside = Path(card) if card is not None else path.with_suffix(".json")
     if not beside.is_file():
-        wanted = f"put {beside.name} beside it, with \"findings\" and \"preparation\""
+        wanted = f'put {beside.name} beside it, with "findings" and "preparation"'
         raise WeightsError(f"{path.name} needs a card: {wanted}")
     labels, facts = card_file(beside, f"exported:{path.name}")
     check_preparation(facts.preparation)

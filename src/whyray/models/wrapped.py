@@ -21,9 +21,17 @@ if TYPE_CHECKING:
 
 
 def wrap(
-    module: nn.Module, *, findings: Sequence[str], size: int | tuple[int, int] = 224,
-    mean: float | Sequence[float] = 0.0, std: float | Sequence[float] = 1.0, layer: str | None = None,
-    channels: int | None = None, low: float = 0.0, high: float = 1.0, fit: Literal["crop", "pad", "squash"] = "crop",
+    module: nn.Module,
+    *,
+    findings: Sequence[str],
+    size: int | tuple[int, int] = 224,
+    mean: float | Sequence[float] = 0.0,
+    std: float | Sequence[float] = 1.0,
+    layer: str | None = None,
+    channels: int | None = None,
+    low: float = 0.0,
+    high: float = 1.0,
+    fit: Literal["crop", "pad", "squash"] = "crop",
     name: str | None = None,
 ) -> TorchClassifier:
     """A classifier around a module that gives one logit a finding; the module stays as it is.
@@ -36,8 +44,13 @@ def wrap(
     Raises SettingError, UnknownName or WeightsError where these do not fit the module.
     """
     preparation = Preparation(
-        size=(size, size) if isinstance(size, int) else (size[0], size[1]), channels=channels or first_channels(module),
-        fit=fit, low=low, high=high, mean=_numbers(mean), std=_numbers(std),
+        size=(size, size) if isinstance(size, int) else (size[0], size[1]),
+        channels=channels or first_channels(module),
+        fit=fit,
+        low=low,
+        high=high,
+        mean=_numbers(mean),
+        std=_numbers(std),
     )
     return classifier(module, findings, Card(name=name or type(module).__name__, preparation=preparation), layer)
 
@@ -74,7 +87,7 @@ def check_outputs(module: nn.Module, x: Tensor, labels: Sequence[str], card: Car
         raise SettingError(f"{why}; give size= and channels=") from None
     if outputs.ndim != 2 or outputs.shape[1] != len(labels):
         came = f"{card.name} gives {tuple(outputs.shape[1:])} outputs and {len(labels)} findings were named"
-        raise SettingError(f"{came}; name one a logit, and \"\" for an output to be dropped")
+        raise SettingError(f'{came}; name one a logit, and "" for an output to be dropped')
 
 
 def check_preparation(preparation: Preparation) -> None:
@@ -101,7 +114,6 @@ def load(argument: str, *, weights: str | None = None, card: str | None = None) 
     """
     from torch import nn
 
-
     made = _called(argument)
     module = made.module if isinstance(made, Classifier) and "module" in made.capabilities else made
     if weights is not None:
@@ -126,7 +138,7 @@ def fill(module: nn.Module, weights: str | os.PathLike[str]) -> None:
 def card_file(path: str | os.PathLike[str] | None, name: str) -> tuple[list[str], Card]:
     """Findings and card of a JSON file ``{"findings": [...], "preparation": {...}, ...}``. Raises WeightsError."""
     if path is None:
-        raise SettingError(f"{name} needs to be told its findings: give --card FILE.json with {{\"findings\": [...]}}")
+        raise SettingError(f'{name} needs to be told its findings: give --card FILE.json with {{"findings": [...]}}')
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
         labels = data.pop("findings")
@@ -135,7 +147,7 @@ def card_file(path: str | os.PathLike[str] | None, name: str) -> tuple[list[str]
     except OSError:
         raise WeightsError(f"the card {Path(path).name} cannot be read; give a JSON file") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise WeightsError(f"{Path(path).name} is no card; JSON with a list \"findings\" is wanted") from None
+        raise WeightsError(f'{Path(path).name} is no card; JSON with a list "findings" is wanted') from None
     return labels, Card.from_dict({"name": name, **data})
 
 
@@ -148,8 +160,10 @@ def _called(argument: str) -> object:
     try:
         function = getattr(importlib.import_module(place), factory)
     except (ImportError, AttributeError) as error:
-        raise SettingError(f"{argument} cannot be imported ({type(error).__name__}: {str(error)[:100]}); "
-                           "run where `python -c 'import " + place + "'` works") from None
+        raise SettingError(
+            f"{argument} cannot be imported ({type(error).__name__}: {str(error)[:100]}); "
+            "run where `python -c 'import " + place + "'` works"
+        ) from None
     finally:
         sys.path.remove(os.getcwd())
     return function()

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 ARCHITECTURES: dict[str, dict[str, object]] = {
     "densenet": {
-        "network": "densenet", "channels": 1, "growth": 32, "blocks": [6, 12, 24, 16], "stem": 64, "bottleneck": 4,
+        "network": "densenet",
+        "channels": 1,
+        "growth": 32,
+        "blocks": [6, 12, 24, 16],
+        "stem": 64,
+        "bottleneck": 4,
     },
     "resnet": {"network": "resnet", "channels": 1, "blocks": [3, 4, 6, 3], "stem": 64},
 }
@@ -50,7 +55,11 @@ class Entry:
         """Its model card; thresholds are on the plain sigmoid, and nothing is calibrated."""
         pairs = zip(self.labels, self.thresholds, strict=True)
         return Card(
-            name=f"xrv:{self.name}", licence=self.licence, source=self.url, training=self.training, paper=self.paper,
+            name=f"xrv:{self.name}",
+            licence=self.licence,
+            source=self.url,
+            training=self.training,
+            paper=self.paper,
             preparation=Preparation(size=(self.size, self.size), low=-1024.0, high=1024.0),
             operations={finding(n): Operation(threshold=t) for n, t in pairs if n and not math.isnan(t)},
             limits=("Probabilities are not calibrated; each finding has its own operating point.", *self.limits),

@@ -47,10 +47,14 @@ class Transition(nn.Sequential):
     """Half the channels, half the resolution."""
 
     def __init__(self, channels: int, out: int) -> None:
-        super().__init__(OrderedDict(
-            norm=nn.BatchNorm2d(channels), relu=nn.ReLU(), conv=nn.Conv2d(channels, out, 1, bias=False),
-            pool=nn.AvgPool2d(2, 2),
-        ))
+        super().__init__(
+            OrderedDict(
+                norm=nn.BatchNorm2d(channels),
+                relu=nn.ReLU(),
+                conv=nn.Conv2d(channels, out, 1, bias=False),
+                pool=nn.AvgPool2d(2, 2),
+            )
+        )
 
 
 class DenseNet(nn.Module):
@@ -61,14 +65,25 @@ class DenseNet(nn.Module):
     """
 
     def __init__(
-        self, findings: int, *, channels: int = 1, growth: int = 32, blocks: tuple[int, ...] = (6, 12, 24, 16),
-        stem: int = 64, bottleneck: int = 4, dropout: float = 0.0,
+        self,
+        findings: int,
+        *,
+        channels: int = 1,
+        growth: int = 32,
+        blocks: tuple[int, ...] = (6, 12, 24, 16),
+        stem: int = 64,
+        bottleneck: int = 4,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.features = nn.Sequential(OrderedDict(
-            conv0=nn.Conv2d(channels, stem, 7, stride=2, padding=3, bias=False), norm0=nn.BatchNorm2d(stem),
-            relu0=nn.ReLU(), pool0=nn.MaxPool2d(3, 2, 1),
-        ))
+        self.features = nn.Sequential(
+            OrderedDict(
+                conv0=nn.Conv2d(channels, stem, 7, stride=2, padding=3, bias=False),
+                norm0=nn.BatchNorm2d(stem),
+                relu0=nn.ReLU(),
+                pool0=nn.MaxPool2d(3, 2, 1),
+            )
+        )
         width = stem
         for i, layers in enumerate(blocks, start=1):
             self.features.add_module(f"denseblock{i}", DenseBlock(layers, width, growth, bottleneck))

@@ -46,7 +46,7 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, findings: int, *, channels: int = 1, blocks: tuple[int, ...] = (3, 4, 6, 3), stem: int = 64,
+        self, findings: int, *, channels: int = 1, blocks: tuple[int, ...] = (3, 4, 6, 3), stem: int = 64
     ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, stem, 7, stride=2, padding=3, bias=False)
@@ -70,5 +70,3 @@ class ResNet(nn.Module):
             x = self.get_submodule(f"layer{i + 1}")(x)
         logits: Tensor = self.fc(torch.flatten(self.avgpool(x), 1))
         return logits
-
-

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEPS = 256
-_TO_LMS = np.array([
-    [1, 0.3963377774, 0.2158037573],
-    [1, -0.1055613458, -0.0638541728],
-    [1, -0.0894841775, -1.2914855480],
-])
-_TO_RGB = np.array([
-    [4.0767416621, -3.3077115913, 0.2309699292],
-    [-1.2684380046, 2.6097574011, -0.3413193965],
-    [-0.0041960863, -0.7034186147, 1.7076147010],
-])
+_TO_LMS = np.array(
+    [[1, 0.3963377774, 0.2158037573], [1, -0.1055613458, -0.0638541728], [1, -0.0894841775, -1.2914855480]]
+)
+_TO_RGB = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+)
 
 
 @cache
@@ -65,9 +65,7 @@ def _table(
     return np.asarray(np.rint(np.clip(oklab_to_srgb(path), 0, 1) * 255), np.uint8)
 
 
-def _lab(
-    lightness: NDArray[np.float64], hue: NDArray[np.float64], chroma: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _lab(lightness: NDArray[np.float64], hue: NDArray[np.float64], chroma: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=1)
 
 

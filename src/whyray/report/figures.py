@@ -138,9 +138,7 @@ def source_to_grid(source: tuple[int, int], grid: tuple[int, int]) -> NDArray[np
     return np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
 
 
-def contour_lines(
-    attribution: Attribution, scale: Scale, side: int = 256
-) -> list[tuple[float, NDArray[np.float64]]]:
+def contour_lines(attribution: Attribution, scale: Scale, side: int = 256) -> list[tuple[float, NDArray[np.float64]]]:
     """(level as a signed share of the limit, ``[n, 2, 2]`` segments in source pixels) for each level that is met.
 
     A map of more than 32 cells a side is averaged down to about that before its lines are sought: noise has no shape.
@@ -212,9 +210,7 @@ def _draw_contours(picture: Image.Image, attribution: Attribution, scale: Scale)
         _draw_lines(picture, lines, thick, (255, 255, 255, 255) if level > 0 else (170, 215, 255, 255))
 
 
-def _draw_lines(
-    picture: Image.Image, lines: NDArray[np.float64], width: float, ink: tuple[int, int, int, int]
-) -> None:
+def _draw_lines(picture: Image.Image, lines: NDArray[np.float64], width: float, ink: tuple[int, int, int, int]) -> None:
     """Segments in source pixels, drawn at twice the size for smooth edges, on no more of the picture than they need."""
     fine, margin = 2 if max(picture.size) <= 2048 else 1, int(width) + 2
     corner = np.maximum(np.floor(lines.min(axis=(0, 1))).astype(int) - margin, 0)

@@ -67,7 +67,13 @@ def page_html(pages: Sequence[Page]) -> str:
     views = [_view(page, number) for number, page in enumerate(pages, 1)]
     bars = {name: _uri(figures.png(_bar(table)), "png") for name, table in _tables().items()}
     made: str = _template().render(
-        pages=views, style=style, script=script, csp=csp, notice=NOTICE, bars=bars, preview=PREVIEW,
+        pages=views,
+        style=style,
+        script=script,
+        csp=csp,
+        notice=NOTICE,
+        bars=bars,
+        preview=PREVIEW,
         whyray=pages[0].record.provenance.versions.get("whyray", ""),
     )
     return made
@@ -82,7 +88,10 @@ def _template() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(
@@ -98,8 +107,13 @@ def _view(page: Page, number: int) -> dict[str, Any]:
     thumbnail = figures.grey(page.radiograph)
     thumbnail.thumbnail((96, 96))
     return {
-        "id": f"p{number}", "record": record, "width": w, "height": h, "picture": _preview(page.radiograph),
-        "thumbnail": _jpeg(thumbnail), "reduced": max(h, w) > PREVIEW,
+        "id": f"p{number}",
+        "record": record,
+        "width": w,
+        "height": h,
+        "picture": _preview(page.radiograph),
+        "thumbnail": _jpeg(thumbnail),
+        "reduced": max(h, w) > PREVIEW,
         "explained": [f for f in findings if f["record"].explanations],
         "compact": all(len(f["tiles"]) + len(f["controls"]) <= 1 for f in findings),
         "others": [f for f in findings if not f["record"].explanations],
@@ -119,7 +133,9 @@ def _finding(page: Page, finding: FindingRecord, key: str) -> dict[str, Any]:
     shown = [e for e in finding.explanations if e.skipped is None]
     tiles = [_tile(page, finding, e, made.get(e.explainer), f"{key}e{i}") for i, e in enumerate(shown)]
     return {
-        "id": key, "record": finding, "tiles": [t for t in tiles if not t["record"].control],
+        "id": key,
+        "record": finding,
+        "tiles": [t for t in tiles if not t["record"].control],
         "controls": [t for t in tiles if t["record"].control],
         "skipped": [e for e in finding.explanations if e.skipped is not None],
         "bar": None if finding.probability is None else round(100 * finding.probability, 2),
@@ -148,8 +164,11 @@ def _overlay(attribution: Attribution, scale: figures.Scale) -> dict[str, Any]:
             {"path": _path(lines), "inner": abs(level) > figures.LEVELS[0], "against": level < 0}
             for level, lines in figures.contour_lines(attribution, scale, side=160)
         ],
-        "bar": "signed" if scale.signed else "unsigned", "empty": scale.empty, "unit": scale.unit,
-        "ticks": [figures.tick(share, scale) for share in reversed(shares)], "unseen": _unseen(attribution),
+        "bar": "signed" if scale.signed else "unsigned",
+        "empty": scale.empty,
+        "unit": scale.unit,
+        "ticks": [figures.tick(share, scale) for share in reversed(shares)],
+        "unseen": _unseen(attribution),
         "cells": "{1} x {0}".format(*attribution.values.shape),
     }
 

@@ -61,10 +61,20 @@ class State:
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"optimiser.{i}.{k}": v for i, slot in optimiser["state"].items() for k, v in slot.items()}
         rng, facts = rng_state()
-        return Checkpoint({**tensors, **rng}, {
-            "config": config, "epoch": self.epoch, "step": self.step, "total": self.total, "loss": self.loss,
-            "seconds": self.seconds, "best_score": self.best_score, "history": self.history, "rng": facts,
-        })
+        return Checkpoint(
+            {**tensors, **rng},
+            {
+                "config": config,
+                "epoch": self.epoch,
+                "step": self.step,
+                "total": self.total,
+                "loss": self.loss,
+                "seconds": self.seconds,
+                "best_score": self.best_score,
+                "history": self.history,
+                "rng": facts,
+            },
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """The inverse of ``checkpoint``."""

@@ -52,9 +52,10 @@ def augmented(pixels: Tensor, drawn: NDArray[np.float32], size: int, by: Augment
     d = torch.from_numpy(drawn)
     grid = nf.affine_grid(_affine(d, by), [len(pixels), 1, size, size], align_corners=False)
     x = nf.grid_sample(pixels, grid, align_corners=False, padding_mode="zeros")
-    gamma, contrast, brightness = (v[:, None, None, None] for v in (
-        torch.exp(d[:, 5] * by.gamma), torch.exp(d[:, 6] * by.contrast), d[:, 7] * by.brightness,
-    ))
+    gamma, contrast, brightness = (
+        v[:, None, None, None]
+        for v in (torch.exp(d[:, 5] * by.gamma), torch.exp(d[:, 6] * by.contrast), d[:, 7] * by.brightness)
+    )
     x = x.clamp(1e-4, 1) ** gamma
     mean = x.mean((1, 2, 3), keepdim=True)
     x = ((x - mean) * contrast + mean + brightness).clamp(0, 1)

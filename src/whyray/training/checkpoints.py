@@ -1,8 +1,8 @@
 """Checkpoints of a training run: tensors as safetensors, the rest as JSON; the last two are kept, the pointer is last.
 
-    checkpoints/step-00000120.safetensors
-    checkpoints/step-00000120.json      with the sha256 of the tensors
-    checkpoints/latest.json             which one to resume from, written last
+checkpoints/step-00000120.safetensors
+checkpoints/step-00000120.json      with the sha256 of the tensors
+checkpoints/latest.json             which one to resume from, written last
 """
 
 from __future__ import annotations

@@ -183,14 +183,22 @@ def finished(task: ClassifierTask, trained: Trained, out: Path) -> Path:
     far = float(np.percentile(distance(embedded, mean, whitening).numpy(), plan.unfamiliar_percentile))
     operations = {
         finding: operation(
-            logits[rows, k], task.val.labels[rows, k], plan.prevalences.get(finding),
+            logits[rows, k],
+            task.val.labels[rows, k],
+            plan.prevalences.get(finding),
             [p for p, chosen in zip(task.val.patients, rows, strict=True) if chosen],
         )
         for k, finding, rows in _calibration_rows(task)
     }
     card = Card(
-        name=plan.name, licence=plan.licence, source="trained by whyray", training=_training(task, trained),
-        paper="DenseNet: Huang et al., CVPR 2017", operations=operations, unfamiliar_above=far, limits=plan.limits,
+        name=plan.name,
+        licence=plan.licence,
+        source="trained by whyray",
+        training=_training(task, trained),
+        paper="DenseNet: Huang et al., CVPR 2017",
+        operations=operations,
+        unfamiliar_above=far,
+        limits=plan.limits,
         preparation=Preparation(size=(plan.size, plan.size), mean=(MEAN,), std=(STD,)),
     )
     extras = {"unfamiliar.mean": mean, "unfamiliar.whitening": whitening}

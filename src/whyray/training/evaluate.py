@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 def evaluate_classifier(
-    classifier: Classifier, cases: Sequence[Case], *, seed: int = 0, replicates: int = REPLICATES, batch: int = 16,
-    only: Sequence[str] | None = None, report: Report | None = None,
+    classifier: Classifier,
+    cases: Sequence[Case],
+    *,
+    seed: int = 0,
+    replicates: int = REPLICATES,
+    batch: int = 16,
+    only: Sequence[str] | None = None,
+    report: Report | None = None,
 ) -> list[Score]:
     """AUC, AUPRC, sensitivity, specificity and calibration of each finding, with patient-bootstrap 95 % intervals.
 
@@ -33,7 +38,8 @@ def evaluate_classifier(
     """
     found, unread = graded_findings(classifier, cases, batch=batch, report=report)
     rows = [
-        row for name, graded in found
+        row
+        for name, graded in found
         for row in classification_scores(graded, seed=seed, replicates=replicates, slice_=name, only=only)
     ]
     return [_with_note(row, unread) for row in rows]

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Pictures uint8 ``[n, s, s]``, labels float32 ``[n, f]`` (NaN = not labelled), patients and the source of each."""
@@ -38,7 +37,8 @@ class Examples:
 def load_cases(source: Source, split: str) -> list[Case]:
     """The cases of one source and split. Raises DataError where there are none."""
     chosen = [
-        c for c in dataset_of(source).cases(split)
+        c
+        for c in dataset_of(source).cases(split)
         if not source.where or all(str(c.facts.get(k, "")) == v for k, v in source.where.items())
     ]
     if not chosen:
@@ -54,15 +54,23 @@ def dataset_of(source: Source) -> Dataset:
 
 
 def gathered(
-    sources: Sequence[Source], split: str, findings: Sequence[str], cache: Path, *, stored: int,
-    uncertain: Literal["ignore", "zeros", "ones"] = "ignore", report: Report | None = None,
+    sources: Sequence[Source],
+    split: str,
+    findings: Sequence[str],
+    cache: Path,
+    *,
+    stored: int,
+    uncertain: Literal["ignore", "zeros", "ones"] = "ignore",
+    report: Report | None = None,
 ) -> Examples:
     """All sources of one split; pictures are read once and kept in ``cache``."""
     parts = [(source, load_cases(source, split)) for source in sources]
     pictures = [cached_pictures(cases, cache / f"{source.name}-{split}", stored, report) for source, cases in parts]
     labels = [labels_of(cases, findings, source, uncertain) for source, cases in parts]
     return Examples(
-        np.concatenate(pictures), np.concatenate(labels), tuple(c.patient for _, cases in parts for c in cases),
+        np.concatenate(pictures),
+        np.concatenate(labels),
+        tuple(c.patient for _, cases in parts for c in cases),
         np.concatenate([np.full(len(cases), i) for i, (_, cases) in enumerate(parts)]),
     )
 

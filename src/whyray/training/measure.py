@@ -75,18 +75,27 @@ def card_page(data: Mapping[str, Any]) -> str:
     """The model card as Markdown, from the JSON of a bundle alone."""
     card, plan = data["card"], data["provenance"].get("plan", {})
     lines = [
-        f"# Model card: {card['name']}", "",
-        "Made from the card inside the bundle; do not edit. **Research use only. Not for clinical use.**", "",
+        f"# Model card: {card['name']}",
+        "",
+        "Made from the card inside the bundle; do not edit. **Research use only. Not for clinical use.**",
+        "",
         f"- network: {_architecture(data['architecture'])}; input {card['preparation']['size'][0]} x "
         f"{card['preparation']['size'][1]} pixels, one channel",
         f"- fingerprint: `{data['fingerprint'][:16]}`; licence of the weights: {card['licence']}",
         f"- training: {card['training']}",
-        "- intended use: to try whyray offline, in tests and in audits of explainers. Real work uses real weights.", "",
-        "## Training data", "",
-        *(f"- {s['about'] or s['spec']}. {s['licence']}" for s in plan.get("data", ())), "",
+        "- intended use: to try whyray offline, in tests and in audits of explainers. Real work uses real weights.",
+        "",
+        "## Training data",
+        "",
+        *(f"- {s['about'] or s['spec']}. {s['licence']}" for s in plan.get("data", ())),
+        "",
         "Only the training split was trained on; the validation split gave calibration and operating points; the test "
-        "split was read for the tables below only.", "", "## Measured on held-back patients", "",
-        "95 % intervals: patient-level bootstrap, 2000 replicates, seed 0. n counts labelled pictures.", "",
+        "split was read for the tables below only.",
+        "",
+        "## Measured on held-back patients",
+        "",
+        "95 % intervals: patient-level bootstrap, 2000 replicates, seed 0. n counts labelled pictures.",
+        "",
     ]
     for source in plan.get("data", ()):
         lines += _tables(source, [r for r in card["results"] if r["data"] == source["name"]])
@@ -115,8 +124,12 @@ def _tables(source: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> lis
     cells = {(r["finding"], r["metric"]): r for r in rows}
     findings = list(dict.fromkeys(r["finding"] for r in rows))
     found = [m for m in SHOWN if any((f, m) in cells for f in findings)]
-    lines = [f"### {source['about'] or source['name']}", "", "| finding | n | positives | " + " | ".join(found) + " |",
-             "|---|---|---|" + "---|" * len(found)]
+    lines = [
+        f"### {source['about'] or source['name']}",
+        "",
+        "| finding | n | positives | " + " | ".join(found) + " |",
+        "|---|---|---|" + "---|" * len(found),
+    ]
     for finding in findings:
         first = next(cells[finding, m] for m in found if (finding, m) in cells)
         values = [_cell(cells.get((finding, m))) for m in found]
@@ -143,5 +156,7 @@ def _operations(card: Mapping[str, Any]) -> list[str]:
     return [
         "Calibrated on the validation split (Platt), then shifted from its share of positives to the reference "
         "prevalence by Bayes' rule. The operating point is Youden's on the validation split; \"-\" = none, because the "
-        "finding does not separate there (the 95 % interval of its AUC reaches 0.5).", "", *lines,
+        "finding does not separate there (the 95 % interval of its AUC reaches 0.5).",
+        "",
+        *lines,
     ]

@@ -91,6 +91,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def expanded(text: str) -> str:
     """``$NAME`` replaced from the environment. Raises SettingError for a variable that is not set."""
+
     def value(match: re.Match[str]) -> str:
         name = match.group(1) or match.group(2)
         if name not in os.environ:
