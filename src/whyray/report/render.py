@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +17,11 @@ from ..explanations import Attribution, Explanation
 from ..io.records import NOTICE, ExplanationRecord, FindingRecord, Record, Results, file_stem
 from ..types import Radiograph
 from . import colours, figures
+from .pages import asset, digest, environment
 from .regions import summary
 
 PREVIEW = 1024  # longest side of an embedded picture
 HEAT = 320  # longest side of an embedded map; the browser smooths it, as bilinear resampling does
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
@@ -59,10 +57,10 @@ def draw(page: Page) -> tuple[Page, dict[str, bytes]]:
 
 def page_html(pages: Sequence[Page]) -> str:
     """The report as text."""
-    style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    style, script = asset("report.css"), asset("report.js")
     csp = (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{_digest(style)}'; "
-        f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src '{digest(style)}'; "
+        f"script-src '{digest(script)}'; base-uri 'none'; form-action 'none'"
     )
     views = [_view(page, number) for number, page in enumerate(pages, 1)]
     bars = {name: _uri(figures.png(_bar(table)), "png") for name, table in _tables().items()}
@@ -79,25 +77,13 @@ def page_html(pages: Sequence[Page]) -> str:
     return made
 
 
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
 @cache
 def _template() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    filled = environment()
+    filled.filters.update(
         percent=_percent, signed=_signed, number=_number, words=_words, pretty=_pretty, seconds=_seconds
     )
-    return environment.get_template("report.html.j2")
+    return filled.get_template("report.html.j2")
 
 
 def _view(page: Page, number: int) -> dict[str, Any]:
