@@ -1,0 +1,81 @@
+"""Train, explain and measure from the command line, on a handful of small phantoms."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLAN = """
+name = "tiny"
+findings = ["pleural_effusion", "cardiomegaly"]
+size = 48
+stored = 54
+architecture = {network = "densenet", growth = 4, blocks = [1, 1], stem = 8}
+loop = {epochs = 1, batch = 8}
+[[data]]
+name = "phantom"
+spec = "phantom:train=16,val=16,test=16,size=64"
+"""
+
+
+def whyray(*words: object) -> subprocess.CompletedProcess[str]:
+    """One command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "whyray", *map(str, words)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained folder."""
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "plan.toml").write_text(PLAN)
+    made = whyray("train", "classifier", folder / "plan.toml", "-o", folder / "out", "--set", "loop.epochs=2")
+    assert made.returncode == 0, made.stderr
+    assert (folder / "out" / "model.safetensors").exists()
+    return folder
+
+
+def test_a_trained_folder_is_a_model(run: Path) -> None:
+    shown = whyray("explain", "examples/phantom.png", "-m", run / "out", "-f", "effusion", "-o", run / "e", "--json")
+    assert shown.returncode == 0, shown.stderr
+    (record,) = json.loads(shown.stdout)
+    assert record["findings"][0]["finding"] == "pleural_effusion"
+
+
+def test_evaluate_prints_rows(run: Path) -> None:
+    measured = whyray(
+        "evaluate", "classifier", "-m", run / "out", "-d", "phantom:test=30,size=64#test", "--limit", 20, "--json"
+    )
+    assert measured.returncode == 0, measured.stderr
+    rows = json.loads(measured.stdout)
+    assert {"auc", "auprc"} <= {row["metric"] for row in rows}
+    assert all(row.keys() >= {"finding", "metric", "value", "low", "high", "n"} and row["n"] == 20 for row in rows)
+
+
+def test_operating_points_are_measured_where_there_are_any() -> None:
+    measured = whyray("evaluate", "classifier", "-d", "phantom:test=30#test", "--json")
+    assert measured.returncode == 0, measured.stderr
+    metrics = {row["metric"] for row in json.loads(measured.stdout) if row["finding"] == "cardiomegaly"}
+    assert {"auc", "auprc", "sensitivity", "specificity"} <= metrics
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--set", "loop.epoch=2"], "epochs"),
+        (["--set", "loop.epochs=two"], "epochs"),
+        (["--init", "nowhere.safetensors"], "nowhere.safetensors"),
+    ],
+)
+def test_a_wrong_plan_is_one_sentence(run: Path, words: list[str], says: str) -> None:
+    got = whyray("train", "classifier", run / "plan.toml", "-o", run / "bad", *words)
+    assert got.returncode == 2 and says in got.stderr and "Traceback" not in got.stderr
+
+
+def test_check_counts(run: Path) -> None:
+    got = whyray("data", "check", "phantom:train=4,val=2,test=2,size=64", "--json")
+    assert got.returncode == 0, got.stderr
+    assert json.loads(got.stdout)["splits"]["train"]["cases"] == 4
