@@ -114,6 +114,8 @@ def explain(
     findings, explainers, budget: see ``Plan``. ``result["effusion", "gradcam"].at_source()`` is a map in source
     pixels; ``result.save(folder)`` writes report.html, overlays, raw maps and explanation.json.
     """
+    if isinstance(findings, str) or isinstance(explainers, str):
+        raise SettingError("a single text came; give a list, such as findings=['edema'], explainers=['gradcam']")
     plan = Plan(tuple(findings), tuple(explainers), seed, budget)
     if isinstance(radiographs, Radiograph):
         return explain_radiographs(classifier, [radiographs], plan)[0]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from .cards import Card
-from .errors import Stopped, UnmetNeed
+from .errors import SettingError, Stopped, UnmetNeed
 from .explanations import Attribution, Explanation
 from .types import Case, Frame, Provenance, Radiograph
 
@@ -105,6 +105,12 @@ class Context:
         if self.cancelled():
             raise Stopped("stopped by the user; finished explanations are kept")
         self.progress(share)
+
+
+def in_range(name: str, value: float, low: float, high: float) -> None:
+    """Raises SettingError unless ``low <= value <= high`` (NaN never is)."""
+    if not low <= value <= high:
+        raise SettingError(f"setting {name}={value:g} came; give a value from {low:g} to {high:g}")
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,9 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     near = [by_lower[k] for k in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.55)]
     if near:
         return f"did you mean {' or '.join(near)}?"
-    shown = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
+    shown = ", ".join(known)
+    if len(shown) > 100:
+        shown = shown[:100].rpartition(", ")[0] + ", …"
     return f"known: {shown}" if known else "none is known"
 
 

@@ -113,6 +113,9 @@ def test_one_bad_file_is_a_refusal(run: Callable[..., Outcome], pictures: Path, 
         (["-m", "analytic", "--voi", "wide"], "CENTRE/WIDTH"),
         (["-m", "analytic", "--budget", "0"], "budget"),
         (["-m", "analytic", "--layer", "cellz"], "cells"),
+        (["-m", "analytic", "--seed", "-1"], "seed"),
+        (["-m", "analytic", "-x", "centre:cells=0"], "cells"),
+        (["-m", "analytic", "-x", "edges:sigma=nan"], "sigma"),
         (["-m", "analytic", "--device", "cuda:77"], "device"),
     ],
 )
@@ -137,6 +140,29 @@ def test_anonymous_names(run: Callable[..., Outcome], pictures: Path, tmp_path: 
     assert len(folder.name) == 8
     assert "jane_doe" not in got.out
     assert not any(b"jane_doe" in p.read_bytes() for p in folder.iterdir())
+
+
+def test_an_anonymous_batch_names_no_file_in_its_index(
+    run: Callable[..., Outcome], pictures: Path, tmp_path: Path
+) -> None:
+    assert run("explain", pictures, "-m", "analytic", "--anonymous", "-o", tmp_path / "o").code == 1
+    index = (tmp_path / "o" / "index.html").read_text()
+    assert "torn" not in index and "chest" not in index and "one input was refused" in index
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(
+    run: Callable[..., Outcome], pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        got = run("explain", pictures / "chest0.png", "-m", "analytic", "-o", out)
+        assert got.code == 2 and "no folder" in got.err
+
+
+def test_a_file_name_that_is_no_text_costs_nothing(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
+    os.rename(os.fsencode(pictures / "chest0.png"), os.fsencode(pictures) + b"/odd\xff.png")
+    got = run("explain", pictures, "-m", "analytic", "-o", tmp_path / "o")
+    assert got.code == 1 and len([p for p in (tmp_path / "o").iterdir() if p.is_dir()]) == 2
 
 
 def test_lists_and_doctor(run: Callable[..., Outcome]) -> None:

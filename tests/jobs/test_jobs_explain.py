@@ -151,3 +151,17 @@ def test_a_saved_folder_gives_the_same_maps_back(
             np.testing.assert_array_equal(again.to_source, explanation.to_source)
             assert again.provenance == explanation.provenance and again.provenance.seed == 3
             assert again.signed == explanation.signed and again.unit == "logit"
+
+
+def test_logits_that_are_not_finite_are_refused(pictures: list[whyray.Radiograph]) -> None:
+    class _Nan(_LogitsOnly):
+        def logits(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3)) * float("nan")
+
+    with pytest.raises(whyray.WhyrayError, match="not finite"):
+        whyray.explain(_Nan(), pictures[0])
+
+
+def test_a_single_text_is_no_list(model: whyray.Classifier, pictures: list[whyray.Radiograph]) -> None:
+    with pytest.raises(whyray.WhyrayError, match="give a list"):
+        whyray.explain(model, pictures[0], findings="nodule")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from ..errors import Stopped, WhyrayError
+from ..io.whole import FULL
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -25,6 +26,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `whyray ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("error: no room left to write; free some and run again", file=sys.stderr)
+        sys.exit(5)
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ..errors import printable
+
 if TYPE_CHECKING:
     from ..api import Batch
     from ..datasets._check import DataReport
@@ -153,7 +155,7 @@ def _plain(what: str) -> Report:
         nonlocal last
         if time.monotonic() - last >= 5:
             last = time.monotonic()
-            print(f"{what}: {done} of {total} {item}", file=sys.stderr)
+            print(f"{what}: {done} of {total} {printable(item)}", file=sys.stderr)
 
     return report
 

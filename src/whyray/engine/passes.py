@@ -32,7 +32,10 @@ def predict(classifier: Classifier, radiographs: Sequence[Radiograph], batch: in
     out: list[list[Prediction]] = []
     for start in range(0, len(radiographs), batch):
         x = np.stack([classifier.prepare(r).pixels for r in radiographs[start : start + batch]])
-        out += predictions(logits(classifier, x, batch=batch), classifier.findings, classifier.card)
+        found = logits(classifier, x, batch=batch)
+        if not np.isfinite(found).all():
+            raise WhyrayError(f"{classifier.name} gives logits that are not finite; check its weights and preparation")
+        out += predictions(found, classifier.findings, classifier.card)
     return out
 
 

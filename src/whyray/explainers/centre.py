@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..contracts import Asked, Classifier, Context, Explainer
+from ..contracts import Asked, Classifier, Context, Explainer, in_range
 from ..explanations import Explanation
 from ..types import Radiograph
 
@@ -26,6 +26,10 @@ class Centre(Explainer):
 
     sigma: float = 0.25
     cells: int = 32
+
+    def __post_init__(self) -> None:
+        in_range("sigma", self.sigma, 0.01, 10)
+        in_range("cells", self.cells, 2, 512)
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

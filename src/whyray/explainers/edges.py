@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..contracts import Asked, Classifier, Context, Explainer
+from ..contracts import Asked, Classifier, Context, Explainer, in_range
 from ..explanations import Explanation
 from ..types import Radiograph
 
@@ -25,6 +25,9 @@ class Edges(Explainer):
     paper: ClassVar[str] = "Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018"
 
     sigma: float = 2.0
+
+    def __post_init__(self) -> None:
+        in_range("sigma", self.sigma, 0.1, 100)
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..contracts import Asked, Classifier, Context, Explainer
+from ..contracts import Asked, Classifier, Context, Explainer, in_range
 from ..explanations import Explanation
 from ..types import Radiograph
 
@@ -24,6 +24,9 @@ class Random(Explainer):
     cost: ClassVar[float] = 0.0
 
     cells: int = 14
+
+    def __post_init__(self) -> None:
+        in_range("cells", self.cells, 2, 512)
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

@@ -84,7 +84,7 @@ def decode_image(
     suffix = Path(os.fspath(path)).suffix.lower()
     known = {s for suffixes in SUFFIXES.values() for s in suffixes if s}
     renamed = suffix in known and suffix not in SUFFIXES[kind]
-    name = "stdin" if os.fspath(path) == "-" else files.label(path)
+    name = "stdin" if os.fspath(path) == "-" else files.label(path).encode("utf-8", "replace").decode()
     return Radiograph(
         picture.pixels,
         bits=picture.bits,

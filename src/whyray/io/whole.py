@@ -8,9 +8,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import DiskFullError
+from ..errors import DiskFullError, SettingError
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.EISDIR})
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
@@ -33,10 +34,12 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 @contextlib.contextmanager
 def disk_errors(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """A full disk, as whyray's own error."""
+    """A full disk, or a folder that cannot be written, as whyray's own errors."""
     try:
         yield
     except OSError as error:
+        if error.errno in DENIED:
+            raise SettingError(f"{os.fspath(folder)} is no folder that can be written; give another one") from None
         if error.errno not in FULL:
             raise
         raise DiskFullError(f"no room left on the disk of {os.fspath(folder)}; free some and run again") from None

@@ -44,7 +44,9 @@ class Plan:
 
         The label is the whole specification, so one explainer may stand twice with different settings.
         """
-        if self.budget is not None and self.budget <= 0:
+        if self.seed < 0:
+            raise SettingError(f"a seed of {self.seed} came; give a whole number from 0 up")
+        if self.budget is not None and not self.budget > 0:
             raise SettingError(f"a budget of {self.budget:g} s came; give the seconds an image may take, more than 0")
         asked = {spec: explainer_from(spec) for spec in self.explainers or DEFAULT_EXPLAINERS}
         return asked, tuple(dict.fromkeys(finding_of(classifier, f) for f in self.findings))

@@ -70,6 +70,9 @@ def explain_files(
     plan = plan or Plan()
     plan.check(classifier)
     out = Path(out)
+    fresh = not out.exists()
+    with disk_errors(out):  # before the work, not after it
+        out.mkdir(parents=True, exist_ok=True)
     records, folders, failures = [], [], []
 
     def work(radiograph: Radiograph, path: Path) -> Explained:
@@ -83,9 +86,12 @@ def explain_files(
         folder = outcome.save(out, anonymous=anonymous)
         folders.append(folder)
         records.append(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    if fresh and not folders:
+        out.rmdir()
     if len(folders) > 1:
         with disk_errors(out):
-            write_whole(out / "index.html", index_html(records, folders, failures).encode())
+            told = [f"one input was refused{f[f.find(': ') :]}" for f in failures] if anonymous else failures
+            write_whole(out / "index.html", index_html(records, folders, told).encode())
     return Batch(tuple(records), tuple(folders), tuple(failures))
 
 
@@ -103,8 +109,17 @@ def predict_files(
 
 
 def command(path: Path, classifier: Classifier, plan: Plan) -> str:
-    """The command line that explains this file again, by its name alone."""
-    words = ["whyray", "explain", path.name, "-m", classifier.name, "--seed", str(plan.seed)]
+    """The command line of this run for this file, by names alone; layer, weights and window are in the record."""
+    name = path.name.encode("utf-8", "replace").decode()
+    words = [
+        "whyray",
+        "explain",
+        f"./{name}" if name.startswith("-") else name,
+        "-m",
+        classifier.name,
+        "--seed",
+        str(plan.seed),
+    ]
     words += [w for f in plan.findings for w in ("-f", f)] + [w for x in plan.explainers for w in ("-x", x)]
     return shlex.join([*words, "-o", "out"])
 

@@ -166,7 +166,10 @@ def _called(argument: str) -> object:
         ) from None
     finally:
         sys.path.remove(os.getcwd())
-    return function()
+    try:
+        return function()
+    except Exception as error:  # its own message may say anything: only its type is shown
+        raise SettingError(f"{argument}() failed ({type(error).__name__}); call it in Python to see why") from error
 
 
 def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
