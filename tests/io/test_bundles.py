@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from whyray.cards import Card
-from whyray.errors import DiskFullError, InputError
+from whyray.errors import DiskFullError, InputError, SettingError
 from whyray.explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
 from whyray.io import bundles
 from whyray.io.bundles import MANIFEST, folder_name, load_bundle, write_bundle
@@ -183,7 +183,7 @@ def test_a_failing_write_leaves_the_earlier_folder_whole(
 
 def test_other_failures_are_not_called_a_full_disk(radiograph: Radiograph, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(SettingError, match="no folder that can be written"):
         write_bundle(tmp_path / "file", *made(radiograph), {})
 
 
