@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from .cards import Card
 from .errors import SettingError, Stopped, UnmetNeed
-from .explanations import Attribution, Explanation
+from .explanations import Attribution, Explanation, Unit
 from .types import Case, Frame, Provenance, Radiograph
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class Context:
     batch     how many model inputs to push at once.
     budget_s  seconds this explainer may take, or None.
     earlier   (image sha256, finding, explainer) -> Explanation made before in this run.
+    paid      key of a perturbed input -> its logits ``[f]``; shared by the explainers of one run (``engine/perturb.py``).
     artefact  (kind, classifier fingerprint) -> autoencoder, pattern bank ...; raises UnmetNeed where there is none.
     progress  called with a share in 0..1.
     cancelled asked between batches.
@@ -92,6 +93,7 @@ class Context:
     batch: int = 16
     budget_s: float | None = None
     earlier: Mapping[tuple[str, str, str], Explanation] = field(default_factory=dict)
+    paid: MutableMapping[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     artefact: Callable[[str, str], Any] | None = None
     progress: Callable[[float], None] = field(default=lambda _share: None)
     cancelled: Callable[[], bool] = field(default=lambda: False)
@@ -120,7 +122,7 @@ class Explainer(ABC):
     needs     capabilities of the classifier without which it is skipped, with the reason.
     requires  explainers whose results it reads from ``Context.earlier``.
     version   raise it when the same settings give other maps.
-    cost      rough number of forward passes an image, for the time budget.
+    cost      rough number of forward passes an image; ``passes`` where it depends on settings or findings.
     """
 
     kind: ClassVar[str] = "attribution"
@@ -136,6 +138,10 @@ class Explainer(ABC):
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
     ) -> list[dict[str, Explanation]]:
         """One dictionary a radiograph, one entry a finding; all findings share the passes."""
+
+    def passes(self, findings: int) -> float:
+        """Rough cost of one image in forward passes, for the time budget and the estimate before a long run."""
+        return self.cost
 
     @property
     def name(self) -> str:
@@ -169,7 +175,7 @@ class Asked:
         maps: NDArray[np.floating[Any]],
         *,
         signed: bool = True,
-        unit: Literal["logit", "a.u."] = "a.u.",
+        unit: Unit = "a.u.",
         checks: Mapping[str, NDArray[np.floating[Any]]] | None = None,
     ) -> list[dict[str, Explanation]]:
         """Raw maps ``[n, f, h', w']``, each covering the whole model input, as Attributions.

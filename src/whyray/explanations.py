@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+Unit = Literal["logit", "logit/segment", "a.u."]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Explanation:
     """What every kind has: the finding it explains, how it was made, and its own checks.
@@ -44,7 +47,8 @@ class Attribution(Explanation):
     values        float32 ``[h', w']``; positive speaks for the finding, negative against it.
     to_source     affine from map cells to source pixels.
     source_shape  (h, w) of the radiograph.
-    unit          what one value is: "logit" where the map sums to a part of the logit, else "a.u.".
+    unit          what one value is: "logit" where the map sums to a part of the logit, "logit/segment" where each pixel
+                  holds the share of the segment it lies in, else "a.u.".
     signed        False where the method cannot give evidence against (Grad-CAM after its ReLU).
     """
 
@@ -52,7 +56,7 @@ class Attribution(Explanation):
     values: NDArray[np.float32]
     to_source: NDArray[np.float64]
     source_shape: tuple[int, int]
-    unit: Literal["logit", "a.u."] = "a.u."
+    unit: Unit = "a.u."
     signed: bool = True
 
     def __post_init__(self) -> None:

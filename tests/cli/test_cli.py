@@ -189,7 +189,7 @@ def test_ctrl_c_is_130_and_keeps_what_was_finished(pictures: Path, tmp_path: Pat
     command = [sys.executable, "-m", "whyray", "explain", str(pictures), "-m", "analytic", "-o", str(tmp_path / "o")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("o/*/explanation.json")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("o/[!.]*/explanation.json")) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=30)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..contracts import Classifier, Context, Explainer
 from ..engine.passes import predict
@@ -19,6 +20,10 @@ from ..io.records import Record, RunRecord, record, threads
 from ..registry import explainer as explainer_from
 from ..types import Prediction, Radiograph
 from .warn import warnings_for
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 DEFAULT_EXPLAINERS = ("gradcam",)  # cheapest first; those that would not fit the budget are skipped, with the reason
 LEAST_FINDINGS = 3
@@ -129,13 +134,14 @@ def run_explainers(
     """Per radiograph: finding -> explainer -> explanation, or the sentence that says why it was skipped."""
     results: list[dict[str, dict[str, Explanation | str]]] = [{f: {} for f in findings} for _ in radiographs]
     earlier: dict[tuple[str, str, str], Explanation] = {}
+    paid: dict[bytes, NDArray[np.float32]] = {}
     left = plan.budget
     for label, explainer in in_order(asked).items():
         started = time.monotonic()
-        context = Context(seed=plan.seed, budget_s=left, earlier=earlier)
+        context = Context(seed=plan.seed, budget_s=left, earlier=earlier, paid=paid)
         try:
             check_needs(explainer, classifier, asked)
-            check_budget(explainer, pass_seconds, left)
+            check_budget(explainer, len(findings), pass_seconds, left)
             made = explainer.explain(classifier, radiographs, findings, context)
         except UnmetNeed as reason:
             for result in results:
@@ -186,9 +192,9 @@ def check_needs(explainer: Explainer, classifier: Classifier, asked: Mapping[str
             raise UnmetNeed(f"{explainer.name} reads the results of {name}; add -x {name}")
 
 
-def check_budget(explainer: Explainer, pass_seconds: float, left: float | None) -> None:
+def check_budget(explainer: Explainer, findings: int, pass_seconds: float, left: float | None) -> None:
     """Raises UnmetNeed where the estimated cost exceeds what is left of the budget."""
-    estimate = explainer.cost * pass_seconds
+    estimate = explainer.passes(findings) * pass_seconds
     if left is not None and estimate > left:
         raise UnmetNeed(
             f"{explainer.name} would take about {estimate:.1f} s, and {max(left, 0):.1f} s of the budget are left"
