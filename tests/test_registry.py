@@ -32,6 +32,7 @@ def test_settings_are_typed() -> None:
         ("gradcam:rleu=1", UnknownName, "did you mean relu"),
         ("random:cells=seven", SettingError, "is no int; the default is 14"),
         ("random:cells", SettingError, "has no value"),
+        ("random:cells=2,cells=3", SettingError, "sets cells twice"),
     ],
 )
 def test_bad_settings_fail_with_the_choices(spec: str, error: type[Exception], words: str) -> None:

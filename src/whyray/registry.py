@@ -84,6 +84,9 @@ def explainer(spec: str) -> Explainer:
     for key, equals, _value in pairs:
         if not equals:
             raise SettingError(f"{spec!r}: {key!r} has no value; write {name}:key=value,key=value")
+    keys = [key.strip() for key, _, _ in pairs]
+    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+        raise SettingError(f"{spec!r} sets {', '.join(twice)} twice; give it once")
     return cls(**_settings(cls, {k.strip(): v.strip() for k, _, v in pairs}))
 
 

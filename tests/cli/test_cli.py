@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -195,5 +196,28 @@ def test_ctrl_c_is_130_and_keeps_what_was_finished(pictures: Path, tmp_path: Pat
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "kept" in err and "Traceback" not in err
-    folders = [p for p in (tmp_path / "o").iterdir() if not p.name.startswith(".")]
+    folders = [p for p in (tmp_path / "o").iterdir() if p.is_dir() and not p.name.startswith(".")]
     assert folders and all((f / "explanation.json").exists() for f in folders)
+
+
+def test_the_recorded_command_repeats_the_run(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
+    options = ["-f", "nodule", "-x", "gradcam:relu=false", "--seed", "3", "--budget", "60", "--voi", "2048/4096"]
+    chest = pictures / "chest1.png"
+    first = run(
+        "explain", chest, "-m", "mini", "--layer", "features.denseblock3", *options, "-o", tmp_path / "o", "--json"
+    )
+    (record,) = json.loads(first.out)
+    words = shlex.split(record["provenance"]["command"])
+    assert words[:3] == ["whyray", "explain", "chest1.png"] and words[-2:] == ["-o", "out"]
+    again = run("explain", chest, *words[3:-2], "-o", tmp_path / "p", "--json")
+    (second,) = json.loads(again.out)
+    assert second["provenance"]["command"] == record["provenance"]["command"]
+    assert second["findings"][0]["logit"] == record["findings"][0]["logit"]
+    assert second["model"] == record["model"] and "denseblock3" in record["model"]["backend"]
+
+
+def test_the_index_lists_earlier_batches_too(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
+    for name in ("chest0.png", "chest1.png"):
+        assert run("explain", pictures / name, "-m", "analytic", "-o", tmp_path / "o").code == 0
+    index = (tmp_path / "o" / "index.html").read_text()
+    assert index.count("report.html") == 2

@@ -15,7 +15,7 @@ import torch
 import whyray
 from whyray.cards import Card
 from whyray.contracts import Asked, Classifier, Context
-from whyray.errors import UnknownName, UnmetNeed
+from whyray.errors import SettingError, UnknownName, UnmetNeed
 from whyray.io.bundles import load_bundle
 from whyray.jobs import explain as job
 from whyray.jobs.explain import Plan, choose, run_explainers
@@ -165,3 +165,9 @@ def test_logits_that_are_not_finite_are_refused(pictures: list[whyray.Radiograph
 def test_a_single_text_is_no_list(model: whyray.Classifier, pictures: list[whyray.Radiograph]) -> None:
     with pytest.raises(whyray.WhyrayError, match="give a list"):
         whyray.explain(model, pictures[0], findings="nodule")
+
+
+def test_a_key_that_is_no_pair_is_said(model: whyray.Classifier, pictures: list[whyray.Radiograph]) -> None:
+    explained = whyray.explain(model, pictures[0], explainers=["centre"])
+    with pytest.raises(SettingError, match="a finding and an explainer"):
+        explained["edema"]  # type: ignore[index]

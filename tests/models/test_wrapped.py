@@ -329,3 +329,8 @@ def test_unknown_models_and_devices() -> None:
         load_model("analytic", weights="w.safetensors")
     with pytest.raises(SettingError, match="device"):
         load_model("analytic", device="toaster")
+
+
+def test_what_is_no_module_is_said() -> None:
+    with pytest.raises(SettingError, match="function came as the model"):
+        wrap(lambda x: x, findings=["edema"], size=32)  # type: ignore[arg-type]

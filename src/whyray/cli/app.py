@@ -77,9 +77,17 @@ def explain(
     show.process_settings(threads)
     plan = api.Plan(tuple(findings or ()), tuple(explainers or ()), seed, budget)
     classifier = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
+    files = {key: path.name for key, path in (("weights", weights), ("card", card)) if path}
     with show.progress("explain", quiet=as_json) as reporter:
         batch = api.explain_files(
-            images, out, classifier=classifier, plan=plan, voi=api.voi_option(voi), anonymous=anonymous, report=reporter
+            images,
+            out,
+            classifier=classifier,
+            plan=plan,
+            voi=api.voi_option(voi),
+            anonymous=anonymous,
+            options={"layer": layer, "device": None if device == "cpu" else device, **files},
+            report=reporter,
         )
     show.batch(batch, as_json)
     raise typer.Exit(batch.exit_code)

@@ -73,6 +73,8 @@ class Explained:
     run: RunRecord = field(repr=False)
 
     def __getitem__(self, key: tuple[str, str]) -> Explanation:
+        if not isinstance(key, tuple) or len(key) != 2:
+            raise SettingError(f'{key!r} came as a key; give a finding and an explainer, as result["edema", "gradcam"]')
         finding, explainer = canonical(key[0]), key[1]
         if finding not in self.results:
             raise UnknownName("explained finding", key[0], tuple(self.results))

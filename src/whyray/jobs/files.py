@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..contracts import Classifier
@@ -59,12 +60,14 @@ def explain_files(
     plan: Plan | None = None,
     voi: Voi = "file",
     anonymous: bool = False,
+    options: Mapping[str, str | None] = MappingProxyType({}),
     report: Report = silent,
 ) -> Batch:
     """Explain every radiograph that ``sources`` name (files, folders, globs, lists) into one folder each below ``out``.
 
-    Several get an ``index.html`` beside their folders. A file that is refused becomes one sentence in ``failures``;
-    settings and names are checked before the first file.
+    Several get an ``index.html`` beside their folders, those of an earlier batch included. A file that is refused
+    becomes one sentence in ``failures``; settings and names are checked before the first file. ``options`` ("layer",
+    "weights" ...) says how the classifier was loaded, for the recorded command alone.
     Raises SettingError, UnknownName, InputError (no source found), DiskFullError.
     """
     plan = plan or Plan()
@@ -74,24 +77,25 @@ def explain_files(
     with disk_errors(out):  # before the work, not after it
         out.mkdir(parents=True, exist_ok=True)
     records, folders, failures = [], [], []
+    options = {**options, "voi": None if voi == "file" else voi_text(voi)}
 
     def work(radiograph: Radiograph, path: Path) -> Explained:
         (made,) = explain_radiographs(classifier, [radiograph], plan)
-        return replace(made, run=replace(made.run, command=command(path, classifier, plan)))
+        return replace(made, run=replace(made.run, command=command(path, classifier, plan, options)))
 
-    for outcome in _each(sources, voi, report, work):
-        if isinstance(outcome, str):
-            failures.append(outcome)
-            continue
-        folder = outcome.save(out, anonymous=anonymous)
-        folders.append(folder)
-        records.append(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    try:
+        for outcome in _each(sources, voi, report, work):
+            if isinstance(outcome, str):
+                failures.append(outcome)
+                continue
+            folder = outcome.save(out, anonymous=anonymous)
+            folders.append(folder)
+            records.append(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    finally:  # also when it is stopped: what was finished is listed
+        told = [f"one input was refused{f[f.find(': ') :]}" for f in failures] if anonymous else failures
+        write_index(out, told)
     if fresh and not folders:
         out.rmdir()
-    if len(folders) > 1:
-        with disk_errors(out):
-            told = [f"one input was refused{f[f.find(': ') :]}" for f in failures] if anonymous else failures
-            write_whole(out / "index.html", index_html(records, folders, told).encode())
     return Batch(tuple(records), tuple(folders), tuple(failures))
 
 
@@ -108,20 +112,28 @@ def predict_files(
     return Batch(tuple(records), (), tuple(failures))
 
 
-def command(path: Path, classifier: Classifier, plan: Plan) -> str:
-    """The command line of this run for this file, by names alone; layer, weights and window are in the record."""
+def command(path: Path, classifier: Classifier, plan: Plan, options: Mapping[str, str | None]) -> str:
+    """The command line of this run for this file, by names alone: of a path only its last part is kept."""
     name = path.name.encode("utf-8", "replace").decode()
-    words = [
-        "whyray",
-        "explain",
-        f"./{name}" if name.startswith("-") else name,
-        "-m",
-        classifier.name,
-        "--seed",
-        str(plan.seed),
-    ]
+    words = ["whyray", "explain", f"./{name}" if name.startswith("-") else name, "-m", classifier.name]
     words += [w for f in plan.findings for w in ("-f", f)] + [w for x in plan.explainers for w in ("-x", x)]
+    words += ["--seed", str(plan.seed)] + ([] if plan.budget is None else ["--budget", f"{plan.budget:g}"])
+    words += [w for key, value in options.items() if value for w in (f"--{key}", value)]
     return shlex.join([*words, "-o", "out"])
+
+
+def write_index(out: Path, failures: Sequence[str]) -> None:
+    """``index.html`` of every explained radiograph in ``out``, where there are several."""
+    folders = sorted(f.parent for f in out.glob(f"[!.]*/{MANIFEST}"))
+    if len(folders) > 1:
+        records = [json.loads((folder / MANIFEST).read_text(encoding="utf-8")) for folder in folders]
+        with disk_errors(out):
+            write_whole(out / "index.html", index_html(records, folders, failures).encode())
+
+
+def voi_text(voi: Voi) -> str:
+    """As on the command line."""
+    return voi if isinstance(voi, str) else f"{voi[0]:g}/{voi[1]:g}"
 
 
 def _each(

@@ -43,6 +43,10 @@ def wrap(
 
     Raises SettingError, UnknownName or WeightsError where these do not fit the module.
     """
+    from torch import nn
+
+    if not isinstance(module, nn.Module):
+        raise SettingError(f"a {type(module).__name__} came as the model; give a torch.nn.Module that returns logits")
     preparation = Preparation(
         size=(size, size) if isinstance(size, int) else (size[0], size[1]),
         channels=channels or first_channels(module),
