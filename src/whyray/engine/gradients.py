@@ -1,0 +1,139 @@
+"""Gradients of logits in the model input: one forward pass a batch, one backward pass a finding, constant memory.
+
+Weights stay frozen, nothing of the caller is touched, and everything is float32: in bfloat16 input gradients turn away
+from their direction, so a network in half precision is refused, and autocast is switched off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..contracts import Classifier
+from ..errors import UnmetNeed, WhyrayError
+from .passes import out_of_memory
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Make = Callable[[slice], Tensor]  # which inputs -> [b, c, h, w]
+    Keep = Callable[[Tensor, slice], Tensor]  # a finding's gradient [b, c, h, w], which inputs -> what is kept of it
+
+RECORDED = 320 * 2**20  # bytes that one forward pass may leave for its backward passes
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Gradients of some findings at many inputs.
+
+    count    how many inputs.
+    make     makes those of one batch; they are made again where a batch is halved.
+    keep     what is kept of one finding's gradient in one batch; any shape.
+    columns  which of the classifier's outputs.
+    batch    the most inputs at once; fewer where one forward pass would record more than ``RECORDED`` bytes.
+    step     called with the share that is done, also between the findings of a batch; may raise ``Stopped``.
+    around   entered around each forward pass (``guided``).
+    """
+
+    count: int
+    make: Make
+    keep: Keep
+    columns: Sequence[int] | NDArray[np.intp]
+    batch: int = 16
+    step: Callable[[float], None] = lambda _share: None
+    around: Callable[[], AbstractContextManager[object]] = field(default=contextlib.nullcontext)
+
+    def run(self, classifier: Classifier) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
+        """(which inputs, their logits ``[b, all findings]``, what was kept ``[f, ...]``), batch by batch."""
+        check_precision(classifier)
+        start, batch = 0, self._fitting(classifier) if self.count > 1 else 1
+        while start < self.count:
+            part = slice(start, min(start + batch, self.count))
+            try:
+                logits, kept = self._batch(classifier, part)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if batch == 1:
+                    message = f"the gradient of {classifier.name} does not fit into memory, even for one picture"
+                    raise WhyrayError(message) from None
+                batch //= 2
+                continue
+            yield part, logits, kept
+            start = part.stop
+
+    def _batch(self, classifier: Classifier, part: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """One forward pass, then a backward pass a finding; the graph goes with the last one."""
+        import torch
+
+        size, last = part.stop - part.start, len(self.columns) - 1
+        with _recording(classifier), self.around():
+            x = self.make(part).detach().clone(memory_format=torch.channels_last).requires_grad_()
+            logits = classifier.logits(x)
+        kept = []
+        for i, column in enumerate(self.columns):
+            with _recording(classifier):
+                (gradient,) = torch.autograd.grad(logits[:, column].sum(), x, retain_graph=i < last)
+            kept.append(self.keep(gradient, part).cpu())
+            self.step((part.start + size * (i + 1) / (last + 1)) / self.count)
+        return logits.detach().cpu().numpy(), torch.stack(kept).numpy()
+
+    def _fitting(self, classifier: Classifier) -> int:
+        """The batch whose forward pass records no more than ``RECORDED`` bytes."""
+        with _recording(classifier), self.around():
+            each = recorded_bytes(classifier, self.make(slice(0, 1)))
+        return int(max(1, min(self.batch, self.count, RECORDED // max(each, 1))))
+
+
+def input_gradients(
+    classifier: Classifier, pixels: NDArray[np.float32], columns: Sequence[int], *, batch: int = 16
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Logits ``[n, all findings]`` and gradients ``[n, f, c, h, w]`` at inputs ``[n, c, h, w]``."""
+    import torch
+
+    made = Sweep(len(pixels), lambda part: torch.from_numpy(pixels[part]), lambda g, _: g, columns, batch)
+    logits, gradients = zip(*((found, np.swapaxes(kept, 0, 1)) for _, found, kept in made.run(classifier)), strict=True)
+    return np.concatenate(logits), np.concatenate(gradients)
+
+
+def recorded_bytes(classifier: Classifier, x: Tensor) -> int:
+    """Bytes that one forward pass of ``x`` keeps for the backward pass, weights left out."""
+    import torch
+
+    weights = {p.data_ptr() for p in classifier.module.parameters()} if "module" in classifier.capabilities else set()
+    found: dict[int, int] = {}
+
+    def pack(value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in weights:
+            found[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        logits = classifier.logits(x.detach().clone(memory_format=torch.channels_last).requires_grad_())
+    del logits  # held until here: a freed block's address would be counted once for two tensors
+    return sum(found.values())
+
+
+def check_precision(classifier: Classifier) -> None:
+    """Raises UnmetNeed for a network in half precision, whose input gradients point elsewhere."""
+    for half in ("bfloat16", "float16"):
+        if f"/{half}/" in classifier.backend:
+            raise UnmetNeed(f"{classifier.name} computes in {half}, which turns input gradients; load it in float32")
+
+
+@contextlib.contextmanager
+def _recording(classifier: Classifier) -> Iterator[None]:
+    """Gradients on, inference mode and autocast off, whatever the caller has set."""
+    import torch
+
+    kind = "cuda" if "/cuda" in classifier.backend else "cpu"
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(kind, enabled=False):
+        yield
