@@ -63,7 +63,7 @@ def decode(runs: Runs) -> NDArray[np.bool_]:
 def from_counts(counts: Sequence[int] | Counts, shape: tuple[int, int]) -> Runs:
     """From uncompressed counts: off, on, off ...; raises DataError unless they are >= 0 and fill the shape."""
     h, w = shape
-    if not (0 < h * w <= limits().pixels):
+    if min(h, w) < 1 or h * w > limits().pixels:
         raise DataError(f"a run-length mask of {h} x {w} came; give 1 to {limits().pixels} pixels")
     values = np.asarray(counts)
     if values.dtype.kind not in "iu":

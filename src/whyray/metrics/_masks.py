@@ -53,11 +53,10 @@ def otsu_filled(saliency: Map) -> Bits:
     scaled = unit_range(saliency)
     if scaled is None:
         return np.zeros(saliency.shape, bool)
-    known = np.isfinite(scaled)
-    with np.errstate(invalid="ignore"):
-        grey = (255 * scaled).astype(np.uint8)
-    histogram = np.bincount(grey[known] if not known.all() else grey.ravel(), minlength=256)
-    return filled((grey > otsu(histogram)) & known)
+    grey = (255 * np.nan_to_num(scaled, copy=False)).astype(np.uint8)
+    histogram = np.bincount(grey.ravel(), minlength=256)
+    histogram[0] -= np.count_nonzero(np.isnan(saliency))
+    return filled(grey > otsu(histogram))
 
 
 def otsu(histogram: NDArray[np.integer[Any]]) -> int:

@@ -31,6 +31,8 @@ from ._masks import (
     top_k,
     unit_range,
 )
+from ._shapes import FEATURES, Regression, Shape, regress, shape_of
+from ._tuning import CUTOFFS, Tuned, best, threshold_ious, tune, tune_cutoff
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,13 +42,21 @@ if TYPE_CHECKING:
     Mask: TypeAlias = Bits | Runs
 
 __all__ = [
+    "CUTOFFS",
+    "FEATURES",
     "METRICS",
     "THRESHOLDS",
     "Masking",
     "Mode",
+    "Regression",
+    "Shape",
     "Sign",
+    "Tuned",
     "above",
     "area_matched",
+    "best",
+    "boxes_around",
+    "counts",
     "energy",
     "filled",
     "hit",
@@ -58,9 +68,14 @@ __all__ = [
     "otsu_filled",
     "precision",
     "recall",
+    "regress",
     "saliency",
+    "shape_of",
     "smoothed",
+    "threshold_ious",
     "top_k",
+    "tune",
+    "tune_cutoff",
 ]
 
 PLATEAU = 1e-6  # values this close to the largest, relative to it, are as large: resampling rounds
@@ -216,20 +231,20 @@ def _within(pixels: NDArray[np.int64], truth: Bits, reach: float, sampling: tupl
     """Which (row, column) ``[n, 2]`` lie within ``reach`` of the truth; pixels may lie outside the picture."""
     from scipy.ndimage import distance_transform_edt
 
-    margin = np.ceil(reach / np.array(sampling)).astype(np.int64) + 1
-    pixels = np.clip(pixels, -margin, truth.shape + margin - 1)  # what is far outside is out of reach there, too
-    first = pixels.min(axis=0) - margin
-    last = pixels.max(axis=0) + margin + 1
-    start, stop = np.maximum(first, 0), np.minimum(last, truth.shape)
-    near = np.zeros(last - first, bool)
-    if (stop > start).all():
-        near[tuple(slice(a, b) for a, b in zip(start - first, stop - first))] = truth[
-            tuple(slice(a, b) for a, b in zip(start, stop))
-        ]
-    at = tuple((pixels - first).T)
-    if reach <= 0 or not near.any():
-        return np.asarray(near[at])
-    return np.asarray(distance_transform_edt(~near, sampling=sampling)[at] <= reach + 1e-9)
+    box = bounding_box(truth)
+    out = np.zeros(len(pixels), bool)
+    if box is None:
+        return out
+    margin = np.floor(max(reach, 0) / np.array(sampling) + 1e-9).astype(np.int64)
+    near = np.pad(truth[box], [(m, m) for m in margin])
+    at = pixels - [s.start for s in box] + margin
+    inside = ((at >= 0) & (at < near.shape)).all(axis=1)  # the others are out of reach
+    places = tuple(at[inside].T)
+    if reach > 0 and inside.any():
+        out[inside] = distance_transform_edt(~near, sampling=sampling)[places] <= reach + 1e-9
+    else:
+        out[inside] = near[places]
+    return out
 
 
 def _same_shape(a: Map, b: Bits) -> None:
