@@ -75,14 +75,14 @@ class Card:
     def from_dict(data: Mapping[str, Any]) -> Card:
         """The inverse of ``to_dict``. Raises WeightsError for a field that does not exist."""
         parts = dict(data)
-        parts["preparation"] = _built(Preparation, parts.get("preparation", {}))
-        parts["operations"] = {k: _built(Operation, v) for k, v in parts.get("operations", {}).items()}
-        card: Card = _built(Card, parts)
+        parts["preparation"] = built(Preparation, parts.get("preparation", {}))
+        parts["operations"] = {k: built(Operation, v) for k, v in parts.get("operations", {}).items()}
+        card: Card = built(Card, parts)
         return card
 
 
-def _built(cls: type, values: Mapping[str, Any]) -> Any:
-    """An instance from JSON values; lists become tuples."""
+def built(cls: type, values: Mapping[str, Any]) -> Any:
+    """An instance from JSON values; lists become tuples. Raises WeightsError for a field that does not exist."""
     known = [f.name for f in dataclasses.fields(cls)]
     unknown = sorted(set(values) - set(known))
     if unknown:

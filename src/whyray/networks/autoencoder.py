@@ -1,7 +1,8 @@
-"""The convolutional autoencoder of Gifsplanation (Cohen et al., MIDL 2021), with torchxrayvision's state-dict names.
+"""Convolutional autoencoders: ``encode``, ``decode``, and both.
 
-Encoder ``[b, 1, 224, 224]`` -> ``[b, 512, 3, 3]``, decoder back. Each bottleneck has a ReLU also after its third norm,
-before the sum: unusual, and kept, since the published weights were trained with it.
+``ResNetAE`` is that of Gifsplanation (Cohen et al., MIDL 2021), with torchxrayvision's state-dict names: encoder
+``[b, 1, 224, 224]`` -> ``[b, 512, 3, 3]``, decoder back. Each bottleneck has a ReLU also after its third norm, before
+the sum: unusual, and kept, since the published weights were trained with it. ``SmallAE`` goes with small classifiers.
 """
 
 from __future__ import annotations
@@ -70,6 +71,57 @@ class ResNetAE(nn.Module):
             z = self.get_submodule(f"uplayer{i}")(z)
         out: Tensor = self.conv1_1(self.uplayer_top(z))
         return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+
+class Residual(nn.Module):
+    """x + 1x1, 3x3, 1x1 at half the width, each before its norm; ReLU between."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.body = nn.Sequential(
+            *(nn.Conv2d(channels, half, 1, bias=False), nn.BatchNorm2d(half), nn.ReLU()),
+            *(nn.Conv2d(half, half, 3, padding=1, bias=False), nn.BatchNorm2d(half), nn.ReLU()),
+            *(nn.Conv2d(half, channels, 1, bias=False), nn.BatchNorm2d(channels)),
+        )
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.relu(x + self.body(x))
+        return out
+
+
+class SmallAE(nn.Module):
+    """``[b, 1, h, w]`` -> latent ``[b, latent, h/s, w/s]``, s = 2 ** len(widths), and back; no activation on either.
+
+    widths  channels after each halving; 5 of them take 224 to 7.
+    """
+
+    def __init__(self, *, widths: Sequence[int] = (24, 64, 128, 192, 256), latent: int = 128) -> None:
+        super().__init__()
+        down: list[nn.Module] = []
+        for before, width in zip((1, *widths[:-1]), widths, strict=True):
+            down += [nn.Conv2d(before, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            down += [Residual(width)] if before > 1 else []
+        up: list[nn.Module] = [nn.Conv2d(latent, widths[-1], 1, bias=False), nn.BatchNorm2d(widths[-1]), nn.ReLU()]
+        for width, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            up += [Residual(width), nn.Upsample(scale_factor=2), nn.Conv2d(width, after, 3, padding=1, bias=False)]
+            up += [nn.BatchNorm2d(after), nn.ReLU()]
+        self.encoder = nn.Sequential(*down, nn.Conv2d(widths[-1], latent, 1))
+        self.decoder = nn.Sequential(*up, nn.Conv2d(widths[0], 4, 3, padding=1), nn.PixelShuffle(2))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """``[b, 1, h, w]`` -> ``[b, latent, h/s, w/s]``."""
+        z: Tensor = self.encoder(x)
+        return z
+
+    def decode(self, z: Tensor) -> Tensor:
+        """``[b, latent, h', w']`` -> ``[b, 1, h' * s, w' * s]``."""
+        x: Tensor = self.decoder(z)
+        return x
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))

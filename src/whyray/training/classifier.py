@@ -20,9 +20,9 @@ from ..metrics.classification import auc
 from ..types import Report
 from .augment import augmented, draws
 from .calibrate import operation
-from .examples import Examples, gathered, scaled
+from .examples import Examples, gathered, mixed_order, scaled
 from .loop import Task, Trained, train
-from .plan import ClassifierPlan, load_plan
+from .plan import MARGIN, ClassifierPlan, load_plan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["ClassifierPlan", "ClassifierTask", "load_plan", "train_classifier"]
 
 MEAN, STD = 0.5, 0.25
-MARGIN = 8 / 7  # pictures are sampled from ones a little larger: 256 for 224
 
 
 def train_classifier(
@@ -68,13 +67,7 @@ class ClassifierTask(Task):
 
     def order(self, epoch: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Each source's share of the epoch, mixed."""
-        parts = []
-        for number, source in enumerate(self.plan.data):
-            members = np.flatnonzero(self.train.source == number)
-            wanted = source.draws or len(members)
-            rounds = [rng.permutation(members) for _ in range(math.ceil(wanted / len(members)))]
-            parts.append(np.concatenate(rounds)[:wanted])
-        return rng.permutation(np.concatenate(parts))
+        return mixed_order(self.plan.data, self.train.source, rng)
 
     def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
         """Masked cross-entropy of one batch of changed pictures."""

@@ -75,6 +75,17 @@ def gathered(
     )
 
 
+def mixed_order(sources: Sequence[Source], source: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Each source's share of one epoch, mixed; ``source [n]`` says whose each example is."""
+    parts = []
+    for number, one in enumerate(sources):
+        members = np.flatnonzero(source == number)
+        wanted = one.draws or len(members)
+        rounds = [rng.permutation(members) for _ in range(math.ceil(wanted / len(members)))]
+        parts.append(np.concatenate(rounds)[:wanted])
+    return rng.permutation(np.concatenate(parts))
+
+
 def labels_of(
     cases: Sequence[Case], findings: Sequence[str], source: Source, uncertain: Literal["ignore", "zeros", "ones"]
 ) -> NDArray[np.float32]:

@@ -13,6 +13,8 @@ from .augment import Augment
 from .loop import LoopPlan
 from .settings import from_mapping, read_toml, stage_table, with_changes
 
+MARGIN = 8 / 7  # pictures are sampled from ones a little larger: 256 for 224
+
 
 @dataclass(frozen=True)
 class Source:

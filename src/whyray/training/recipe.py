@@ -13,6 +13,8 @@ from typing import Any
 from ..errors import SettingError, UnknownName
 from ..io.whole import disk_errors, write_whole
 from ..types import Report
+from .autoencoder import plan_from as autoencoder_plan
+from .autoencoder import train_autoencoder
 from .classifier import train_classifier
 from .measure import measured
 from .plan import plan_from
@@ -59,6 +61,12 @@ def _pretraining(table: Mapping[str, Any], out: Path, report: Report | None) -> 
     return train_classifier(plan_from(table), out, report, cache=out.parent / "cache")
 
 
+def _autoencoder(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
+    """For the classifier of the same stack, unless the table names another."""
+    plan = autoencoder_plan({"classifier": str(out.parent / "classifier"), **table})
+    return train_autoencoder(plan, out, report, cache=out.parent / "cache")
+
+
 def _fingerprint(out: Path) -> str | None:
     """Fingerprint of the classifier in a stack, or None before it is made."""
     try:
@@ -67,4 +75,4 @@ def _fingerprint(out: Path) -> str | None:
         return None
 
 
-STAGES: dict[str, Stage] = {"pretraining": _pretraining, "classifier": _classifier}
+STAGES: dict[str, Stage] = {"pretraining": _pretraining, "classifier": _classifier, "autoencoder": _autoencoder}

@@ -1,0 +1,138 @@
+"""What a reconstruction keeps of a prediction: the same logits before and after (prediction fidelity), MAE and SSIM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as nf
+
+from ..cards import Preparation
+from ..contracts import Classifier
+from ..metrics._intervals import patient_weights
+from ..models._autoencoders import from_grey, sized, to_grey
+from ..types import Report
+from .classifier import as_pixels
+from .examples import gathered
+from .plan import Source
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BATCH = 32
+
+
+def logits_before_and_after(
+    module: nn.Module,
+    preparation: Preparation,
+    classifier: Classifier,
+    pictures: NDArray[np.uint8],
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Logits ``[n, f]`` of pictures and of their reconstructions, and (MAE, SSIM) of each ``[n, 2]`` in grey 0..1."""
+    before, after, errors = [], [], []
+    wanted = classifier.card.preparation
+    for start in range(0, len(pictures), BATCH):
+        with torch.inference_mode():
+            grey = sized(as_pixels(pictures[start : start + BATCH]), preparation.size)
+            made = to_grey(module(from_grey(grey, preparation)).float(), preparation).clamp(0, 1)
+            pair = [classifier.logits(from_grey(sized(g, wanted.size), wanted)) for g in (grey, made)]
+        before.append(pair[0].double().cpu().numpy())
+        after.append(pair[1].double().cpu().numpy())
+        mae = (made - grey).abs().mean((1, 2, 3))
+        errors.append(torch.stack([mae, ssim(grey, made)], 1).double().cpu().numpy())
+        check()
+    return np.concatenate(before), np.concatenate(after), np.concatenate(errors)
+
+
+def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Structural similarity ``[b]`` of grey pictures in 0..1, 11 x 11 Gaussian window of 1.5 px (Wang et al., 2004)."""
+    line = torch.exp(-((torch.arange(11.0) - 5) ** 2) / (2 * 1.5**2))
+    window = torch.outer(line / line.sum(), line / line.sum())[None, None].to(first)
+
+    def local(x: torch.Tensor) -> torch.Tensor:
+        return nf.conv2d(x, window)
+
+    a, b = local(first), local(second)
+    var_a, var_b, both = local(first**2) - a**2, local(second**2) - b**2, local(first * second) - a * b
+    value = ((2 * a * b + 1e-4) * (2 * both + 9e-4)) / ((a**2 + b**2 + 1e-4) * (var_a + var_b + 9e-4))
+    return value.mean((1, 2, 3))
+
+
+def correlation(
+    before: NDArray[np.float64], after: NDArray[np.float64], weights: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Pearson's r of each row of weights ``[r, n]`` (one row of ones where None); NaN where one side is constant."""
+    w = np.ones((1, len(before))) if weights is None else weights
+    w = w / w.sum(1, keepdims=True)
+    before, after = before - before.mean(), after - after.mean()  # of small numbers the variance is exact
+    a, b = w @ before, w @ after
+    spread = np.sqrt(np.maximum(w @ before**2 - a**2, 0) * np.maximum(w @ after**2 - b**2, 0))
+    out: NDArray[np.float64] = np.full(len(w), np.nan)
+    result: NDArray[np.float64] = np.divide(w @ (before * after) - a * b, spread, out=out, where=spread > 1e-12)
+    return result
+
+
+def mean_correlation(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
+    """Mean over findings of the correlation of logits ``[n, f]``; NaN where none has one."""
+    r = np.stack([correlation(b, a) for b, a in zip(before.T, after.T, strict=True)], 1)
+    return float(_mean(r)[0])
+
+
+def measured(
+    module: nn.Module,
+    preparation: Preparation,
+    classifier: Classifier,
+    sources: Sequence[Source],
+    cache: Path,
+    stored: int,
+    report: Report | None = None,
+) -> list[dict[str, Any]]:
+    """Rows ``{data, finding, metric, value, low, high, n}`` on the test split of each source.
+
+    Per finding the correlation ("fidelity") and the mean change of the logit; over all findings the mean correlation;
+    MAE and SSIM of the pictures. 95 % intervals over patients.
+    """
+    rows: list[dict[str, Any]] = []
+    for source in sources:
+        held = gathered([source], "test", classifier.findings, cache, stored=stored, report=report)
+        before, after, errors = logits_before_and_after(module, preparation, classifier, held.pictures)
+        weights = np.concatenate([np.ones((1, len(before))), *patient_weights(held.patients)])
+        r = np.stack([correlation(b, a, weights) for b, a in zip(before.T, after.T, strict=True)], 1)  # [r, f]
+        mean = weights / weights.sum(1, keepdims=True)
+        change = mean @ (after - before)
+        for k, name in enumerate(classifier.findings):
+            rows += [_row(source, name, "fidelity", r[:, k], len(before))]
+            rows += [_row(source, name, "logit_change", change[:, k], len(before))]
+        rows += [_row(source, "mean", "fidelity", _mean(r), len(before))]
+        rows += [_row(source, "", m, mean @ errors[:, i], len(before)) for i, m in enumerate(("mae", "ssim"))]
+    return rows
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of each row without its NaNs; NaN where there is nothing else."""
+    known = np.isfinite(values)
+    out: NDArray[np.float64] = np.full(len(values), np.nan)
+    np.divide(np.where(known, values, 0).sum(1), known.sum(1), out=out, where=known.any(1))
+    return out
+
+
+def _row(source: Source, finding: str, metric: str, values: NDArray[np.float64], n: int) -> dict[str, Any]:
+    """The value of the first row of weights, with the 95 % interval of the others."""
+    drawn = values[1:][np.isfinite(values[1:])]
+    low, high = np.percentile(drawn, (2.5, 97.5)) if len(drawn) else (np.nan, np.nan)
+    return {
+        "data": source.name,
+        "finding": finding,
+        "metric": metric,
+        **{
+            k: round(float(v), 4) if np.isfinite(v) else None
+            for k, v in zip(("value", "low", "high"), (values[0], low, high))
+        },
+        "n": n,
+    }
