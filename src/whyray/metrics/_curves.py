@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ._masks import Sign
+
     Array = NDArray[np.float64]
 
-Sign = Literal["positive", "absolute", "negative"]
 LEVELS = 1e6  # values closer than a millionth of the map's maximum are ties: rounding must not rank pixels
 LEAST_SPAN = 0.5  # logits between the whole picture and the filled one, below which a share of the span says nothing
 

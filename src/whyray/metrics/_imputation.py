@@ -70,12 +70,12 @@ def _guess(x: Field, keep: NDArray[np.bool_]) -> Field:
     if min(x.shape) <= COARSEST:
         return np.where(keep, x, x[keep].mean()).astype(np.float32)
     kept = np.maximum(_sums(keep.astype(np.float32)), 1e-9)
-    means = _sums(np.where(keep, x, 0)) / kept
+    means = np.asarray(_sums(np.where(keep, x, 0)) / kept, np.float32)
     return np.where(keep, x, _doubled(_guess(means, kept > 0.5), x.shape))
 
 
 def _correction(residual: Field, free: Field) -> Field:
-    """``e`` with ``(D - W) e = residual`` on the free pixels, 0 elsewhere, roughly: the coarse part first, then details."""
+    """``e`` with ``(D - W) e = residual`` on the free pixels, 0 elsewhere, roughly: coarse part first, then details."""
     if min(residual.shape) <= COARSEST:
         return _conjugate_gradients(np.zeros_like(residual), residual, free, 4 * COARSEST)
     coarse = _correction(_sums(residual), (_sums(1 - free) == 0).astype(np.float32))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..contracts import Metric
-from ._curves import LEAST_SPAN, Sign, area, bands, deletion_rows, insertion_rows, normalised, relevance
+from ._curves import LEAST_SPAN, area, bands, deletion_rows, insertion_rows, normalised, relevance
 from ._imputation import RoadFill, impute
+from ._masks import Sign
 from ._similarity import pairwise_spearman, spearman, spearman_absolute, ssim
 
 if TYPE_CHECKING:
@@ -126,19 +127,26 @@ def _correlation(first: Array, second: Array) -> float:
 
 
 _ANY, _ONE = (-float("inf"), float("inf")), (-1.0, 1.0)
-METRICS: tuple[Metric, ...] = (
-    Metric("deletion", deletion, "lower", _ANY, frozenset({"curve"}), "Petsiuk et al., BMVC 2018"),
-    Metric("insertion", insertion, "higher", _ANY, frozenset({"curve"}), "Petsiuk et al., BMVC 2018"),
-    Metric("deletion_probability", probability_area, "lower", (0.0, 1.0), frozenset({"curve"}), "Petsiuk et al., 2018"),
-    Metric("insertion_probability", probability_area, "higher", (0.0, 1.0), frozenset({"curve"}), "Petsiuk, 2018"),
-    Metric("gap", gap, "higher", _ANY, frozenset({"curve"}), "area between insertion and deletion, in logits"),
-    Metric("road", gap, "higher", _ANY, frozenset({"curve"}), "Rong et al., ICML 2022"),
-    Metric("sensitivity_n", sensitivity_n, "higher", _ONE, frozenset({"subsets"}), "Ancona et al., ICLR 2018"),
-    Metric(
-        "max_sensitivity", max_sensitivity, "lower", (0.0, float("inf")), frozenset({"redraws"}), "Yeh et al., 2019"
-    ),
-    Metric("seed_stability", pairwise_spearman, "higher", _ONE, frozenset({"redraws"}), "Spearman over seeds"),
-    Metric("weights_spearman", spearman, "lower", _ONE, frozenset({"module"}), "Adebayo et al., NeurIPS 2018"),
-    Metric("weights_absolute", spearman_absolute, "lower", _ONE, frozenset({"module"}), "Adebayo et al., NeurIPS 2018"),
-    Metric("weights_ssim", ssim, "lower", _ONE, frozenset({"module"}), "Adebayo et al., NeurIPS 2018"),
-)
+METRICS: dict[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("deletion", deletion, "lower", _ANY, frozenset({"curve"}), "Petsiuk et al., BMVC 2018"),
+        Metric("insertion", insertion, "higher", _ANY, frozenset({"curve"}), "Petsiuk et al., BMVC 2018"),
+        Metric(
+            "deletion_probability", probability_area, "lower", (0.0, 1.0), frozenset({"curve"}), "Petsiuk et al., 2018"
+        ),
+        Metric("insertion_probability", probability_area, "higher", (0.0, 1.0), frozenset({"curve"}), "Petsiuk, 2018"),
+        Metric("gap", gap, "higher", _ANY, frozenset({"curve"}), "area between insertion and deletion, in logits"),
+        Metric("road", gap, "higher", _ANY, frozenset({"curve"}), "Rong et al., ICML 2022"),
+        Metric("sensitivity_n", sensitivity_n, "higher", _ONE, frozenset({"subsets"}), "Ancona et al., ICLR 2018"),
+        Metric(
+            "max_sensitivity", max_sensitivity, "lower", (0.0, float("inf")), frozenset({"redraws"}), "Yeh et al., 2019"
+        ),
+        Metric("seed_stability", pairwise_spearman, "higher", _ONE, frozenset({"redraws"}), "Spearman over seeds"),
+        Metric("weights_spearman", spearman, "lower", _ONE, frozenset({"module"}), "Adebayo et al., NeurIPS 2018"),
+        Metric(
+            "weights_absolute", spearman_absolute, "lower", _ONE, frozenset({"module"}), "Adebayo et al., NeurIPS 2018"
+        ),
+        Metric("weights_ssim", ssim, "lower", _ONE, frozenset({"module"}), "Adebayo et al., NeurIPS 2018"),
+    )
+}
