@@ -119,18 +119,18 @@ def top_k(saliency: Map, share: float) -> Bits:
 
 
 def smoothed(saliency: Map, side: int) -> NDArray[np.float32]:
-    """Mean over a box of ``side`` x ``side`` pixels; pixels outside the crop (NaN) do not count, and stay NaN."""
+    """Mean over a box of ``side`` x ``side`` pixels. What lies outside the picture or the model's crop (NaN) does not
+    count; NaN stays NaN. An even box reaches one pixel further up and left."""
     from scipy.ndimage import uniform_filter
 
     values = np.asarray(saliency, np.float32)
     if side <= 1:
         return values
     known = np.isfinite(values)
-    if known.all():
-        return np.asarray(uniform_filter(values, side, mode="nearest"), np.float32)
     total = uniform_filter(np.where(known, values, 0), side, mode="constant")
     share = uniform_filter(known.astype(np.float32), side, mode="constant")
-    return np.where(known, total / np.maximum(share, 0.5 / side**2), np.nan).astype(np.float32)
+    mean = np.maximum(total, 0) / np.maximum(share, 0.5 / side**2)
+    return np.where(known, mean, np.nan).astype(np.float32)
 
 
 @dataclass(frozen=True)

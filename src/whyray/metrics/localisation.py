@@ -135,6 +135,7 @@ def hit(
     CheXlocalize) the first in reading order. An empty map misses. NaN where there is no truth.
     ``spacing_mm`` is (row, column); with ``tolerance_mm`` the distance is measured in millimetres.
     """
+    _same_shape(saliency, truth)
     if not truth.any():
         return float("nan")
     top = _most_salient(saliency, ties)
