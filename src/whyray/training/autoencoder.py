@@ -163,7 +163,7 @@ class AutoencoderTask(Task):
             for i, source in enumerate(self.plan.data)
             if (rows := self.val.source == i).sum() > 2
         }
-        return {"fidelity": float(np.mean(list(by_source.values()))), **by_source, "mae": -float(error.mean())}
+        return {"fidelity": float(np.mean(list(by_source.values()))), **by_source, "mae": -float(error[:, 0].mean())}
 
 
 def squares(pictures: Tensor, drawn: NDArray[np.float32], side: int) -> Tensor:
