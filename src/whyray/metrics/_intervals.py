@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..errors import DataError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -62,19 +64,25 @@ class Means:
 
 
 def weighted_mean_intervals(
-    values: NDArray[np.floating[Any]], patients: Sequence[str], replicates: int = REPLICATES, seed: int = 0
+    values: NDArray[np.floating[Any]],
+    patients: Sequence[str] | Sequence[int],
+    replicates: int = REPLICATES,
+    seed: int = 0,
 ) -> Means:
     """Mean of each column of ``values [n, k]``, over what is not NaN, with its 95 % percentile interval by patient.
 
     All columns share the draws, so that replicates of two columns, or of two calls with the same patients, are paired.
     Pictures as their own patients (``patients=range(n)``) give the bootstrap by picture.
     """
-    values, known = _known(values)
-    drawn = [column_means(weights, values, known) for weights in patient_weights(patients, replicates, seed)]
-    means = np.concatenate(drawn) if drawn else np.empty((0, values.shape[1]))
-    low, high = interval_of(means, "patient")
-    mean = column_means(np.ones((1, len(values))), values, known)[0]
-    return Means(mean, low, high, known.sum(axis=0).astype(np.int64), means)
+    sums = _sums_and_counts(values)
+    names, index = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    if len(index) != len(sums):
+        raise DataError(f"{len(sums)} rows and {len(index)} patients came; name the patient of each row")
+    by_patient = np.zeros((len(names), sums.shape[1]))
+    np.add.at(by_patient, index, sums)
+    rng = np.random.default_rng(seed)
+    means = _replicated(by_patient, lambda rows: rng.integers(0, len(names), size=(rows, len(names))), replicates)
+    return Means(_ratios(sums.sum(axis=0)), *interval_of(means, "patient"), _counts(sums), means)
 
 
 def chexlocalize_intervals(values: NDArray[np.floating[Any]], replicates: int = 1000, seed: int = 0) -> Means:
@@ -83,43 +91,11 @@ def chexlocalize_intervals(values: NDArray[np.floating[Any]], replicates: int = 
 
     For comparison with published tables only: pictures of one patient are not independent, so it is too narrow.
     """
-    values, known = _known(values)
-    pictures = len(values)
+    sums = _sums_and_counts(values)
     rng = np.random.RandomState(seed)  # the published numbers are of this generator
-    if not pictures:
-        nothing = np.full(values.shape[1], np.nan)
-        return Means(
-            nothing,
-            nothing,
-            nothing,
-            known.sum(axis=0).astype(np.int64),
-            np.empty((0, values.shape[1])),
-            "chexlocalize",
-        )
-    drawn = rng.randint(0, pictures, size=(replicates, pictures))
-    drawn += pictures * np.arange(replicates)[:, None]
-    weights = np.bincount(drawn.ravel(), minlength=replicates * pictures).reshape(replicates, pictures)
-    means = column_means(weights.astype(np.float64), values, known)
-    low, high = interval_of(means, "chexlocalize")
-    return Means(_mean(means), low, high, known.sum(axis=0).astype(np.int64), means, "chexlocalize")
-
-
-def column_means(
-    weights: NDArray[np.float64], values: NDArray[np.float64], known: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Weighted means ``[r, k]`` of ``values [n, k]`` (0 where not known), weights ``[r, n]``; NaN without weight."""
-    columns = values.shape[1]
-    both = weights @ np.concatenate([values, known], axis=1)
-    whole = both[:, columns:]
-    return np.asarray(np.divide(both[:, :columns], whole, out=np.full_like(whole, np.nan), where=whole > 0))
-
-
-def _known(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values with 0 for NaN, and 1 where there is one, both ``[n, k]``."""
-    values = np.asarray(values, np.float64)
-    values = values[:, None] if values.ndim == 1 else values
-    known = ~np.isnan(values)
-    return np.where(known, values, 0.0), known.astype(np.float64)
+    means = _replicated(sums, lambda rows: rng.randint(0, len(sums), size=(rows, len(sums))), replicates)
+    middle = _ratios(_sums_and_counts(means).sum(axis=0))
+    return Means(middle, *interval_of(means, "chexlocalize"), _counts(sums), means, "chexlocalize")
 
 
 def interval_of(means: NDArray[np.float64], scheme: Scheme) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -127,11 +103,14 @@ def interval_of(means: NDArray[np.float64], scheme: Scheme) -> tuple[NDArray[np.
 
     "chexlocalize" takes two of the replicates, counted as published, and ranks NaN last instead.
     """
+    if not len(means):
+        nothing = np.full(means.shape[1], np.nan)
+        return nothing, nothing
     if scheme == "chexlocalize":
         ranked = np.sort(means, axis=0)
         low, high = (ranked[max(0, int(share * len(ranked)) - 1)] for share in (0.025, 0.975))
         return low, high
-    if not np.isnan(means).any() and len(means):
+    if not np.isnan(means).any():
         low, high = np.percentile(means, (2.5, 97.5), axis=0)
         return low, high
     out = np.full((2, means.shape[1]), np.nan)
@@ -142,7 +121,35 @@ def interval_of(means: NDArray[np.float64], scheme: Scheme) -> tuple[NDArray[np.
     return out[0], out[1]
 
 
-def _mean(means: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of each column over what is not NaN."""
-    values, known = _known(means)
-    return np.asarray(column_means(np.ones((1, len(means))), values, known)[0])
+def _replicated(
+    sums: NDArray[np.float64], draw: Callable[[int], NDArray[np.int64]], replicates: int, most: int = 4_000_000
+) -> NDArray[np.float64]:
+    """Column means ``[r, k]`` when rows of ``sums [p, 2 k]`` are drawn again: ``draw(rows)`` gives numbers
+    ``[rows, p]``, in pieces of at most ``most``."""
+    units = len(sums)
+    rows = max(1, most // max(1, units))
+    pieces = [np.empty((0, sums.shape[1] // 2))]
+    for start in range(0, replicates if units else 0, rows):
+        drawn = draw(min(rows, replicates - start))
+        drawn += units * np.arange(len(drawn))[:, None]
+        times = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        pieces.append(_ratios(times.astype(np.float64) @ sums))
+    return np.concatenate(pieces)
+
+
+def _sums_and_counts(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """``[n, 2 k]``: values with 0 for NaN, then 1 where there is one. One column may come as ``[n]``."""
+    columns = np.asarray(values, np.float64)
+    columns = columns[:, None] if columns.ndim == 1 else columns
+    known = ~np.isnan(columns)
+    return np.concatenate([np.where(known, columns, 0.0), known], axis=1)
+
+
+def _ratios(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums by counts, ``[..., 2 k]`` -> ``[..., k]``; NaN where nothing was counted."""
+    total, count = np.split(sums, 2, axis=-1)
+    return np.asarray(np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0))
+
+
+def _counts(sums: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.asarray(sums[:, sums.shape[1] // 2 :].sum(axis=0), np.int64)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Sign = Literal["positive", "absolute", "negative"]
 Mode = Literal["otsu_filled", "tuned", "area_matched", "top_k"]
-THRESHOLDS: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-"""Tried when ``tuned`` is tuned (CheXlocalize: ``arange(.2, .8, .1)``)."""
+THRESHOLDS: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+"""Tried when ``tuned`` is tuned (CheXlocalize: ``arange(.2, .8, .1)``, which ends at .8 in floating point)."""
 
 
 def saliency(values: Map, sign: Sign) -> NDArray[np.float32]:

@@ -121,6 +121,29 @@ def signed_rank(first: Values, second: Values, patients: Sequence[str]) -> float
     return float(wilcoxon(means).pvalue) if np.any(means) else 1.0
 
 
+def degradation(
+    values: Values, several: NDArray[np.bool_], patients: Sequence[str], replicates: int = REPLICATES, seed: int = 0
+) -> Difference:
+    """How much worse a method is where several findings are present: mean over the pictures with one less mean over
+    those with ``several [n]``, by patient. Different pictures, so nothing is paired but the draws."""
+    values = np.asarray(values, np.float64)
+    parts = np.where(np.stack([~several, several], axis=1), values[:, None], np.nan)
+    found = weighted_mean_intervals(parts, patients, replicates, seed)
+    gap = found.replicates[:, :1] - found.replicates[:, 1:]
+    low, high = interval_of(gap, "patient")
+    known = {str(p) for p, v in zip(patients, values, strict=True) if not np.isnan(v)}
+    return Difference(
+        "one finding",
+        "several findings",
+        float(found.mean[0] - found.mean[1]),
+        float(low[0]),
+        float(high[0]),
+        two_sided(gap[:, 0]),
+        int(found.n.sum()),
+        len(known),
+    )
+
+
 def percentage_decrease(human: Means, method: Means) -> Means:
     """(human - method) / human, in each replicate, with the interval of its own scheme (CheXlocalize, Table 1).
 
