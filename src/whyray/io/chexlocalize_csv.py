@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,8 @@ def read_table(path: Source) -> Table:
     rows = _rows(path)
     head = rows[0]
     columns = [i for i, name in enumerate(head) if name not in ("", IDS)]
+    if not columns:
+        raise DataError(f"{Path(path).name} has no column of a finding")
     findings = tuple(_known(head[i], path) for i in columns)
     ids = tuple(row[head.index(IDS)] for row in rows[1:]) if IDS in head else ()
     values = [[_number(row[i], path) for i in columns] for row in rows[1:]]
@@ -175,6 +178,8 @@ def read_map(path: Source) -> StoredMap:
     if values.ndim != 2 or not values.size:
         raise InputError(path, f"the map has the shape {values.shape}", "give [height, width]")
     width, height = (int(v) for v in np.ravel(stored.get("cxr_dims", (0, 0))))
+    if "cxr_dims" in stored and (min(width, height) < 1 or width * height > limits().pixels):
+        raise InputError(path, f"'cxr_dims' says {width} x {height}", "give (width, height) of the radiograph")
     probability = float(np.ravel(stored.get("prob", np.nan))[0])
     return StoredMap(picture, _known(task, path), values, (height, width) if height else None, probability)
 
@@ -190,15 +195,18 @@ _CONVERT = (
 )
 
 
+_DAMAGED = (ValueError, TypeError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError)
+
+
 def _from_npz(path: Path) -> dict[str, NDArray[Any]]:
     data = read_file(path)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:  # what it claims; more than that is a bad file to zipfile
             if sum(item.file_size for item in archive.infolist()) > limits().plain_bytes:
                 raise InputError(path, f"it unpacks to over {limits().plain_bytes >> 20} MiB", "give one map a file")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             wanted = {name: arrays[name] for name in ("map", "prob", "cxr_dims") if name in arrays}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+    except (*_DAMAGED, zipfile.BadZipFile, zlib.error):
         raise InputError(path, "this is no npz of plain arrays", "write it with numpy.savez") from None
     if "map" not in wanted or any(a.dtype.kind not in "fiu" for a in wanted.values()):
         raise InputError(path, "it holds no numeric array 'map'", "write it with numpy.savez(file, map=...)")

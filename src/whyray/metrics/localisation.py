@@ -31,6 +31,7 @@ from ._masks import (
     top_k,
     unit_range,
 )
+from ._scores import mean_scores, over_findings
 from ._shapes import FEATURES, Regression, Shape, regress, shape_of
 from ._tuning import CUTOFFS, Tuned, best, threshold_ious, tune, tune_cutoff
 
@@ -64,8 +65,10 @@ __all__ = [
     "iou",
     "iou_true_positive",
     "mass_in",
+    "mean_scores",
     "otsu",
     "otsu_filled",
+    "over_findings",
     "precision",
     "recall",
     "regress",

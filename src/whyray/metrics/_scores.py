@@ -1,0 +1,59 @@
+"""Rows of a table: one score a finding and their mean, each with its interval and n."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..types import Score
+from ._intervals import REPLICATES, Means, interval_of, weighted_mean_intervals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def mean_scores(
+    metric: str,
+    findings: Sequence[str],
+    values: NDArray[np.floating[Any]],
+    patients: Sequence[str],
+    *,
+    explainer: str | None = None,
+    slice_: str | None = None,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> list[Score]:
+    """The mean of each column of ``values [n, k]`` over what is not NaN, by patient, then the row "mean" over findings.
+
+    ``n`` of a finding is its pictures; of "mean", all values in it. A finding without a value is NaN with a note, and
+    not in the mean.
+    """
+    found = weighted_mean_intervals(values, patients, replicates, seed)
+    rows = [
+        Score(
+            f, metric, *(float(v[j]) for v in (found.mean, found.low, found.high)), int(found.n[j]), explainer, slice_
+        )
+        if found.n[j]
+        else Score(f, metric, *[float("nan")] * 3, 0, explainer, slice_, note="no picture to score")
+        for j, f in enumerate(findings)
+    ]
+    mean, low, high = over_findings(found)
+    counted = int(np.count_nonzero(found.n))
+    note = f"over {counted} findings"
+    return [*rows, Score("mean", metric, mean, low, high, int(found.n.sum()), explainer, slice_, note=note)]
+
+
+def over_findings(found: Means) -> tuple[float, float, float]:
+    """(mean, low, high) of the unweighted mean over the columns that have one, taken within each replicate.
+
+    A finding that no picture of a replicate has is left out of that replicate.
+    """
+    known = ~np.isnan(found.replicates)
+    count = known.sum(axis=1)
+    sums = np.where(known, found.replicates, 0.0).sum(axis=1)
+    replicates = np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0)[:, None]
+    low, high = interval_of(replicates, found.scheme)
+    columns = found.mean[~np.isnan(found.mean)]
+    return float(columns.mean()) if len(columns) else float("nan"), float(low[0]), float(high[0])
