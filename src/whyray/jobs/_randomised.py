@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..models._torch import TorchClassifier
 
 SIMILARITIES = {"weights_spearman": spearman, "weights_absolute": spearman_absolute, "weights_ssim": ssim}
+PAIRS = 50
 CALIBRATED_ON = 16  # pictures from which BatchNorm statistics of randomised layers are estimated again
 
 
@@ -102,6 +104,26 @@ def randomise(module: nn.Module, layers: Sequence[str], x: Tensor, seed: int = 0
             _calibrate(module, norms, x)
 
 
+@dataclass(frozen=True, eq=False)
+class Dependence:
+    """How far the maps of one explainer depend on the weights.
+
+    layers  int64 ``[s + 1]``: random layers at each stage, from 0 to all.
+    alike   ``[s + 1, n, f, 3]``: similarity of each stage's maps to those of the untouched copy, in the order of
+            ``SIMILARITIES``.
+    others  ``[p, f, 3]``: the same between maps of different pictures, untouched: how alike two maps of this method
+            are that have nothing to do with each other. At most ``PAIRS`` pairs.
+    """
+
+    layers: NDArray[np.int64]
+    alike: NDArray[np.float64]
+    others: NDArray[np.float64]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """As stored."""
+        return {"layers": self.layers, "alike": self.alike, "others": self.others}
+
+
 def weight_dependence(
     explainer: Explainer,
     classifier: Classifier,
@@ -110,23 +132,22 @@ def weight_dependence(
     context: Context,
     *,
     stages: int = 5,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """How alike the maps of forgetting copies are to those of the untouched copy.
-
-    Returns (random layers at each stage ``[s + 1]``, from 0 to all; similarities ``[s + 1, n, f, 3]`` in the order of
-    ``SIMILARITIES``). Raises UnmetNeed.
-    """
+) -> Dependence:
+    """Explain with every stage of the cascade and compare. Raises UnmetNeed."""
     inputs = np.stack([classifier.prepare(r).pixels for r in radiographs[:CALIBRATED_ON]])
     layers: list[int] = []
     rows: list[list[list[list[float]]]] = []
     first: list[dict[str, Explanation]] = []
     for stage in cascade(classifier, inputs, stages=stages, seed=context.seed):
-        own = Context(seed=context.seed, batch=context.batch, artefact=context.artefact, cancelled=context.cancelled)
+        own = replace(context, earlier={}, paid={}, progress=lambda _share: None)
         made = explainer.explain(stage.classifier, radiographs, findings, own)
         first = first or made
         layers.append(stage.layers)
         rows.append([[_alike(a[f], b[f]) for f in findings] for a, b in zip(first, made, strict=True)])
-    return np.array(layers, np.int64), np.array(rows, np.float64)
+    pairs = list(combinations(first, 2))[:PAIRS]
+    others = np.array([[_alike(a[f], b[f]) for f in findings] for a, b in pairs], np.float64)
+    shape = (len(pairs), len(findings), len(SIMILARITIES))
+    return Dependence(np.array(layers, np.int64), np.array(rows, np.float64), others.reshape(shape))
 
 
 def _alike(first: Explanation, second: Explanation) -> list[float]:
@@ -136,8 +157,6 @@ def _alike(first: Explanation, second: Explanation) -> list[float]:
 
 def _copied(classifier: TorchClassifier) -> TorchClassifier:
     """The same network in memory of its own. Heads are left out: they are functions of the original's layers."""
-    from dataclasses import replace
-
     from ..models._torch import TorchClassifier
 
     module = copy.deepcopy(classifier.module).eval().requires_grad_(False)

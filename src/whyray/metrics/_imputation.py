@@ -87,14 +87,15 @@ def _correction(residual: Field, free: Field) -> Field:
 
 def _conjugate_gradients(e: Field, right: Field, free: Field, steps: int) -> Field:
     """``steps`` of conjugate gradients on ``(D - W) e = right`` over the free pixels."""
-    residual = (right - _operator(e)) * free
+    e, residual = e.copy(), (right - _operator(e)) * free
     direction, power = residual.copy(), float(np.vdot(residual, residual))
     for _ in range(steps):
         if power < 1e-12:
             break
-        moved = _operator(direction) * free
+        moved = _operator(direction)
+        moved *= free
         length = power / float(np.vdot(direction, moved))
-        e = e + length * direction
+        e += length * direction
         residual -= length * moved
         before, power = power, float(np.vdot(residual, residual))
         direction *= power / before
@@ -104,7 +105,9 @@ def _conjugate_gradients(e: Field, right: Field, free: Field, steps: int) -> Fie
 
 def _operator(x: Field) -> Field:
     """``(D - W) x``: D holds each pixel's sum of weights inside the picture."""
-    return _degree(x.shape) * x - _neighbours(x)
+    out: Field = _degree(x.shape) * x
+    out -= _neighbours(x)
+    return out
 
 
 @lru_cache(maxsize=32)
@@ -114,17 +117,25 @@ def _degree(shape: tuple[int, ...]) -> Field:
 
 def _neighbours(x: Field) -> Field:
     """Weighted sum of the eight neighbours, 1/6 beside and 1/12 across; nothing comes from outside."""
-    padded = np.pad(x, 1)
-    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    out: Field = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] - 4 * x) * np.float32(1 / 12)
+    padded = np.zeros((x.shape[0] + 2, x.shape[1] + 2), np.float32)
+    padded[1:-1, 1:-1] = x
+    rows = padded[:-2] + padded[2:]  # in place from here on: each new array costs as much as the sum
+    rows += padded[1:-1]
+    rows += padded[1:-1]
+    out: Field = rows[:, :-2] + rows[:, 2:]
+    out += rows[:, 1:-1]
+    out += rows[:, 1:-1]
+    out -= np.float32(4) * x
+    out *= np.float32(1 / 12)
     return out
 
 
 def _sums(x: Field) -> Field:
     """Sums of 2 x 2 pixels, odd sides padded with 0."""
     h, w = (side + side % 2 for side in x.shape)
-    padded = np.pad(x, ((0, h - x.shape[0]), (0, w - x.shape[1])))
-    return np.asarray(padded.reshape(h // 2, 2, w // 2, 2).sum((1, 3)), np.float32)
+    padded = x if x.shape == (h, w) else np.pad(x, ((0, h - x.shape[0]), (0, w - x.shape[1])))
+    rows = padded[::2] + padded[1::2]
+    return np.asarray(rows[:, ::2] + rows[:, 1::2], np.float32)
 
 
 def _doubled(x: Field, shape: tuple[int, ...]) -> Field:

@@ -1,0 +1,236 @@
+"""From the curves of many pictures to a table: one number a picture, means with intervals by patient, comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ..metrics import faithfulness as metric
+from ..metrics._intervals import REPLICATES, Means, weighted_mean_intervals
+from ..metrics.significance import Difference, compare
+from ..types import Case, Score
+from ._faithful import Trial
+from ._randomised import SIMILARITIES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+Arrays = Mapping[str, "NDArray[Any]"]
+MEAN = "mean"
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A picture and the findings of it that are measured."""
+
+    case: Case
+    findings: tuple[str, ...]
+
+    @property
+    def patient(self) -> str:
+        """Who it shows; the case itself where the data set does not say."""
+        return self.case.patient or self.case.id
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One piece of work: "curves" or "again" of one picture, "weights" of a few, with the explainer ``label``."""
+
+    kind: Literal["curves", "again", "weights"]
+    label: str
+    chosen: tuple[Chosen, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What was measured of one picture with one explainer: name -> array with one row a finding of ``findings``."""
+
+    case: str
+    patient: str
+    findings: tuple[str, ...]
+    arrays: Arrays = field(repr=False)
+
+
+def picture_values(arrays: Arrays, trial: Trial) -> dict[str, Array]:
+    """metric -> ``[f]``, from the raw logits of one picture (or from what was measured by explaining again)."""
+    out: dict[str, Array] = {}
+    if "deletion" in arrays:
+        curves = oriented(arrays, trial)
+        span = curves["full"], curves["baseline"]
+        for name in ("deletion", "insertion"):
+            out[name] = np.array([getattr(metric, name)(c, f, b) for c, f, b in zip(curves[name], *span, strict=True)])
+            out[f"{name}_probability"] = np.array([metric.probability_area(c) for c in arrays[name]])
+        out["gap"] = metric.area(curves["insertion"]) - metric.area(curves["deletion"])
+        out["road"] = metric.area(curves["road_least"]) - metric.area(curves["road_most"])
+    return out | {n: np.asarray(arrays[n], np.float64) for n in metric.METRICS if n in arrays and n not in out}
+
+
+def oriented(arrays: Arrays, trial: Trial) -> dict[str, Array]:
+    """Logits turned round where the maps are of evidence against, so that every direction holds."""
+    turn = -1.0 if trial.sign == "negative" else 1.0
+    kept = ("deletion", "insertion", "road_most", "road_least", "full", "baseline")
+    return {name: turn * np.asarray(arrays[name], np.float64) for name in kept}
+
+
+def table(
+    rows: Mapping[str, Sequence[Row]],
+    trial: Trial,
+    controls: Collection[str] = (),
+    *,
+    notes: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    seed: int = 0,
+    replicates: int = REPLICATES,
+) -> tuple[list[Score], dict[str, list[Difference]]]:
+    """Scores of each finding x metric x explainer, and of the mean over findings, with comparisons of explainers.
+
+    ``rows`` is explainer -> its pictures; ``notes`` is (explainer, metric) -> what to say beside it. "mean" is each
+    picture's mean over its findings, then over pictures. Comparisons are made on that mean: between methods, and of
+    each method with each control; Holm within a metric.
+    """
+    scores: list[Score] = []
+    columns: dict[str, dict[str, dict[str, float]]] = {}  # metric -> explainer -> case -> mean over findings
+    patients = {r.case: r.patient for members in rows.values() for r in members}
+    for label, members in rows.items():
+        values = [picture_values(r.arrays, trial) for r in members]
+        for name in dict.fromkeys(n for v in values for n in v):
+            found = [(r, v[name]) for r, v in zip(members, values, strict=True) if name in v]
+            scores += _scores(label, name, found, notes.get((label, name)), seed, replicates)
+            columns.setdefault(name, {})[label] = {r.case: _mean(v) for r, v in found}
+    return scores, {n: _compared(by, patients, controls, seed, replicates) for n, by in columns.items()}
+
+
+def _scores(
+    label: str, name: str, found: Sequence[tuple[Row, Array]], note: str | None, seed: int, replicates: int
+) -> list[Score]:
+    """One row a finding, and "mean"."""
+    findings = list(dict.fromkeys(f for r, _ in found for f in r.findings))
+    values = np.full((len(found), len(findings) + 1), np.nan)
+    for i, (row, per_finding) in enumerate(found):
+        values[i, [findings.index(f) for f in row.findings]] = per_finding
+        values[i, -1] = _mean(per_finding)
+    means = weighted_mean_intervals(values, [r.patient for r, _ in found], replicates, seed)
+    asked = [sum(f in r.findings for r, _ in found) for f in findings] + [len(found)]
+    return [
+        Score(
+            finding=finding,
+            metric=name,
+            value=float(means.mean[k]),
+            low=float(means.low[k]),
+            high=float(means.high[k]),
+            n=int(means.n[k]),
+            explainer=label,
+            note="; ".join(filter(None, (note, _left_out(asked[k] - int(means.n[k]), name)))) or None,
+        )
+        for k, finding in enumerate([*findings, MEAN])
+    ]
+
+
+def _left_out(count: int, name: str) -> str | None:
+    """Why pictures are missing from a mean."""
+    if not count:
+        return None
+    if name in ("deletion", "insertion"):
+        return f"{count} left out: whole and filled picture are less than {metric.LEAST_SPAN:g} logits apart"
+    return f"{count} left out: the map is empty"
+
+
+def _compared(
+    columns: Mapping[str, Mapping[str, float]],
+    patients: Mapping[str, str],
+    controls: Collection[str],
+    seed: int,
+    replicates: int,
+) -> list[Difference]:
+    cases = list(dict.fromkeys(c for by_case in columns.values() for c in by_case))
+    methods = {label: np.array([by.get(c, np.nan) for c in cases]) for label, by in columns.items()}
+    own = [m for m in methods if m not in controls]
+    pairs = [(a, b) for i, a in enumerate(own) for b in own[i + 1 :]]
+    pairs += [(a, b) for a in own for b in methods if b in controls]
+    return compare(methods, [patients[c] for c in cases], pairs=pairs, seed=seed, replicates=replicates)
+
+
+def mean_curves(rows: Mapping[str, Sequence[Row]], trial: Trial, name: str, *, seed: int = 0) -> dict[str, Means]:
+    """explainer -> mean of the curve ``name`` over pictures, with its interval at each step.
+
+    Each picture's curves are put on the scale 0 = filled, 1 = whole, averaged over its findings; imputed curves are
+    shown as the share of the same span that they lose.
+    """
+    out = {}
+    for label, members in rows.items():
+        per_picture = []
+        for row in members:
+            curves = oriented(row.arrays, trial)
+            scaled = metric.normalised(curves[name], curves["full"], curves["baseline"])
+            per_picture.append(_nanmean(scaled))
+        out[label] = weighted_mean_intervals(np.array(per_picture), [r.patient for r in members], seed=seed)
+    return out
+
+
+def _mean(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _nanmean(values: Array) -> Array:
+    """Mean over rows without NaN; all NaN where there is none."""
+    known = values[~np.isnan(values).any(axis=1)]
+    return np.asarray(known.mean(axis=0) if len(known) else np.full(values.shape[1], np.nan))
+
+
+def rows_of(done: Mapping[Cell, Arrays | str]) -> dict[str, list[Row]]:
+    """explainer -> what was measured, picture by picture; of random layers the last stage."""
+    rows: dict[str, list[Row]] = {}
+    for cell, made in done.items():
+        if isinstance(made, str):
+            continue
+        for i, c in enumerate(cell.chosen):
+            arrays = _at_stage(cell, made, i, -1) if cell.kind == "weights" else made
+            rows.setdefault(cell.label, []).append(Row(c.case.id, c.patient, c.findings, arrays))
+    return rows
+
+
+def notes_of(done: Mapping[Cell, Arrays | str]) -> dict[tuple[str, str], str]:
+    """(explainer, metric) -> whether its maps depend on the weights, judged as in docs/metrics-faithfulness.md."""
+    notes = {}
+    for cell, made in done.items():
+        if cell.kind != "weights" or isinstance(made, str) or not len(made["others"]):
+            continue
+        for k, name in enumerate(SIMILARITIES):
+            found = np.mean([_mean(_at_stage(cell, made, i, -1)[name]) for i in range(len(cell.chosen))])
+            limit = float(np.percentile(made["others"][:, :, k].mean(axis=1), 95))
+            verdict = "depends" if found < limit else "does not depend"
+            notes[cell.label, name] = f"{verdict} on the weights (maps of different pictures: 95 % below {limit:.2f})"
+    return notes
+
+
+def cascades_of(done: Mapping[Cell, Arrays | str], seed: int = 0) -> dict[str, tuple[NDArray[np.int64], Means]]:
+    """explainer -> (random layers at each stage ``[s]``, mean Spearman to the untouched map there)."""
+    out = {}
+    for cell, made in done.items():
+        if cell.kind != "weights" or isinstance(made, str):
+            continue
+        stages = range(len(made["layers"]))
+        curve = [
+            [_mean(_at_stage(cell, made, i, s)["weights_spearman"]) for s in stages] for i in range(len(cell.chosen))
+        ]
+        means = weighted_mean_intervals(np.array(curve), [c.patient for c in cell.chosen], seed=seed)
+        out[cell.label] = np.asarray(made["layers"], np.int64), means
+    return out
+
+
+def _at_stage(cell: Cell, made: Arrays, picture: int, stage: int) -> dict[str, Array]:
+    """similarity -> ``[f]`` of one picture's own findings."""
+    every = union(cell.chosen)
+    own = [every.index(f) for f in cell.chosen[picture].findings]
+    return {name: np.asarray(made["alike"][stage, picture, own, k]) for k, name in enumerate(SIMILARITIES)}
+
+
+def union(few: Sequence[Chosen]) -> tuple[str, ...]:
+    """Every finding that any of the pictures has."""
+    return tuple(dict.fromkeys(f for c in few for f in c.findings))
