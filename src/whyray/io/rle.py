@@ -69,7 +69,7 @@ def from_counts(counts: Sequence[int] | Counts, shape: tuple[int, int]) -> Runs:
     if values.dtype.kind not in "iu":
         raise DataError("the counts of a run-length mask must be whole numbers")
     values = values.astype(np.int64)
-    if values.ndim != 1 or (values < 0).any() or (values > h * w).any() or values.sum() != h * w:
+    if values.ndim != 1 or not len(values) or values.min() < 0 or values.max() > h * w or values.sum() != h * w:
         raise DataError(f"run lengths of a mask of {h} x {w} must be >= 0 and sum to {h * w}; they do not")
     edges = np.cumsum(values)[: len(values) - (len(values) % 2)]
     return Runs((h, w), _merged(edges))
@@ -107,18 +107,19 @@ def uncompressed(text: str | bytes) -> Counts:
     """Counts from a COCO string: 5-bit groups, low first, bit 5 = more follow, two's complement; from the fourth count
     on the difference to the count two before. Raises DataError for other characters or an unfinished count."""
     raw = text.encode("utf-8") if isinstance(text, str) else bytes(text)
-    codes = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
-    last = codes < 32
-    if not len(codes) or ((codes < 0) | (codes > 63)).any() or not last[-1]:
+    codes = np.frombuffer(raw, np.uint8) - np.uint8(48)  # what lies below 48 wraps to above 63
+    if not len(codes) or codes.max() > 63 or codes[-1] > 31:
         raise DataError("a compressed run-length string is empty, cut short or holds other characters")
-    ends = np.flatnonzero(last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
+    ends = np.flatnonzero(codes < 32)
+    starts = np.empty_like(ends)
+    starts[0], starts[1:] = 0, ends[:-1] + 1
     lengths = ends - starts + 1
     if lengths.max() > _DIGITS:
         raise DataError("a compressed run length is longer than any picture; the string is damaged")
-    place = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
-    values = np.add.reduceat((codes & 31) << place, starts)
-    values -= ((codes[ends] & 16) != 0) * (np.int64(1) << (5 * lengths))
+    values = (codes[ends].astype(np.int64) ^ 16) - 16  # the highest group has the sign
+    for digit in range(1, int(lengths.max())):
+        longer = lengths > digit
+        values[longer] = (values[longer] << 5) | (codes[ends[longer] - digit] & 31)
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     return values
@@ -188,6 +189,8 @@ def _on_below(runs: Runs, at: Counts) -> Counts:
 
 def _merged(edges: Counts) -> Counts:
     """Bounds without empty runs and without runs that touch: an edge that stands an even number of times is none."""
+    if (edges[1:] > edges[:-1]).all():
+        return edges
     values, times = np.unique(edges, return_counts=True)
     return np.asarray(values[times % 2 == 1], np.int64)
 
