@@ -7,8 +7,8 @@ process, ``use_large_malloc``.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+T = TypeVar("T")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
@@ -58,22 +59,29 @@ def passes(
     context: Context | None = None,
 ) -> Iterator[tuple[slice, NDArray[np.float32], dict[str, NDArray[np.float32]]]]:
     """(which inputs, their logits, their taps), batch by batch; a batch that does not fit into memory is halved."""
+    found = batches(len(inputs), batch, lambda part: _once(classifier, inputs[part], taps), classifier.name)
+    for part, (values, read) in found:
+        yield part, values, read
+        if context is not None:
+            context.step(part.stop / len(inputs))
+
+
+def batches(count: int, batch: int, once: Callable[[slice], T], name: str) -> Iterator[tuple[slice, T]]:
+    """(which inputs, ``once`` of them) up to ``count``; a batch that does not fit into memory is halved for good."""
     start = 0
-    while start < len(inputs):
-        part = slice(start, min(start + batch, len(inputs)))
+    while start < count:
+        part = slice(start, min(start + batch, count))
         try:
-            values, read = _once(classifier, inputs[part], taps)
+            made = once(part)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             if batch == 1:
-                raise WhyrayError(f"{classifier.name} does not fit into memory, even one picture at a time") from None
+                raise WhyrayError(f"{name} does not fit into memory, even one picture at a time") from None
             batch //= 2
             continue
-        yield part, values, read
+        yield part, made
         start = part.stop
-        if context is not None:
-            context.step(start / len(inputs))
 
 
 def out_of_memory(error: BaseException) -> bool:
