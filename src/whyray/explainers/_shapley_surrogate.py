@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.floating[Any]]
 
-LINEAR = 30.0  # prior variance of the linear part, against 1 of the cubic one
+LINEAR = 1e4  # prior variance of the linear part against 1 of the cubic one: as good as free
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 SHARED = 1.05  # standard errors are raised by this: left-out errors of different pairs are not quite independent
 FITTED = 1000  # random pairs that the surrogate learns from; more only enter the correction
