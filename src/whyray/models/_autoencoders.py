@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cards import Preparation, built
+from ..contracts import Classifier
 from ..errors import WeightsError
 
 if TYPE_CHECKING:
@@ -80,6 +81,13 @@ def load_autoencoder(spec: str | Path, fingerprint: str) -> Autoencoder:
     preparation: Preparation = built(Preparation, artefact.facts["preparation"])
     name = str(artefact.facts.get("name", Path(spec).name))
     return Autoencoder(name, module.eval().requires_grad_(False), preparation, fingerprint, artefact.facts)
+
+
+def autoencoder_for(classifier: Classifier, spec: str = "") -> Autoencoder:
+    """The one named, else the one that belongs to the classifier. Raises UnmetNeed where there is none."""
+    from ._artefacts import artefact_folder
+
+    return load_autoencoder(spec or artefact_folder(KIND, classifier), classifier.fingerprint)
 
 
 def from_grey(grey: Tensor, preparation: Preparation) -> Tensor:

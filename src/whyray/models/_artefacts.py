@@ -1,0 +1,42 @@
+"""Where what belongs to a classifier lies: named by the user, in the package, or in the cache folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..contracts import Classifier
+from ..errors import UnmetNeed
+from ..io.artefacts import NAME
+
+BUNDLED = Path(__file__).parent / "weights"
+
+
+def artefact_folder(kind: str, classifier: Classifier) -> Path:
+    """The folder of the ``kind`` ("autoencoder" ...) that carries the classifier's fingerprint.
+
+    Looked for in the package and in ``artefacts/`` of the cache folder. Raises UnmetNeed where there is none.
+    """
+    for folder in _folders():
+        try:
+            data = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(data, dict) and data.get("kind") == kind and data.get("fingerprint") == classifier.fingerprint:
+            return folder
+    raise UnmetNeed(
+        f"{classifier.name} has no {kind}: train one (whyray train {kind}), and name its folder or put it into "
+        f"{_cache()}/"
+    )
+
+
+def _folders() -> Iterator[Path]:
+    for place in (BUNDLED, _cache()):
+        yield from sorted(path.parent for path in place.glob(f"*/{NAME}"))
+
+
+def _cache() -> Path:
+    from ._fetch import cache_dir
+
+    return cache_dir() / "artefacts"
