@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,8 +73,7 @@ def slic(picture: Picture, *, segments: int = 50, compactness: float = 0.1, sigm
     _check(picture, segments=segments)
 
     def make() -> NDArray[np.integer[Any]]:
-        from skimage.segmentation import slic as peer
-
+        peer = _skimage()[0]
         grey = np.asarray(picture, np.float64)
         found = peer(grey, n_segments=segments, compactness=compactness, sigma=sigma, start_label=0, channel_axis=None)
         return np.asarray(found)
@@ -92,10 +92,8 @@ def quickshift(
     _check(picture)
 
     def make() -> NDArray[np.integer[Any]]:
-        import skimage.segmentation
-
         rgb = np.repeat(np.asarray(picture, np.float64)[..., None], 3, axis=2)
-        peer: Any = skimage.segmentation.quickshift
+        peer = _skimage()[1]
         return np.asarray(peer(rgb, kernel_size=kernel_size, max_dist=max_dist, ratio=ratio, rng=seed))
 
     asked = f"quickshift, kernel {kernel_size:g}, distance {max_dist:g}, ratio {ratio:g}, seed {seed}"
@@ -115,6 +113,14 @@ def cells(shape: tuple[int, int], rows: Any, columns: Any, about: str) -> Segmen
     row = np.searchsorted(np.asarray(sorted(rows), int), np.arange(shape[0]), side="right")
     column = np.searchsorted(np.asarray(sorted(columns), int), np.arange(shape[1]), side="right")
     return Segments.of(row[:, None] * (column[-1] + 1) + column, about)
+
+
+def _skimage() -> tuple[Any, Any]:
+    """Its (slic, quickshift), imported without the warning filters that it and scipy set: those are the caller's."""
+    with warnings.catch_warnings():
+        import skimage.segmentation
+
+        return skimage.segmentation.slic, skimage.segmentation.quickshift
 
 
 def _check(picture: Picture, segments: int = 2) -> None:
