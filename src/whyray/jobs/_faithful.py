@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from ..types import Frame, Radiograph
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ..engine.superpixels import Segments
 
     Array = NDArray[np.float64]
 
@@ -38,6 +35,7 @@ class Trial:
     radius   largest change of a grey value (of 0..1) in max-sensitivity; ``disturbed`` = noisy pictures.
     seeds    how often a map is made again with another seed.
     stages   copies of the classifier with more and more random layers.
+    precision  of the passes behind curves: "auto" = bfloat16 where the machine multiplies it, "float32", "bfloat16".
     few      pictures on which maps are made again (max-sensitivity, seeds, random layers); 0 = leave these out.
     """
 
@@ -53,6 +51,7 @@ class Trial:
     disturbed: int = 4
     seeds: int = 3
     stages: int = 4
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     few: int = 8
 
     def __post_init__(self) -> None:
@@ -91,9 +90,9 @@ def curves(
     Returns, one row a finding: "deletion", "insertion" ``[f, steps + 1]``, "road_most", "road_least"
     ``[f, road + 1]``, "full", "baseline" ``[f]`` and "sensitivity_n" ``[f]``.
     """
-    removed, shown = _pair(classifier, frame, maps, trial.steps, trial.fill, trial.sign, context)
+    removed, shown = _pair(classifier, frame, maps, trial, context)
     road_fill = metric.RoadFill(trial.noise, context.seed)
-    road = _pair(classifier, frame, maps, trial.road, road_fill, trial.sign, context)
+    road = _pair(classifier, frame, maps, replace(trial, steps=trial.road), context, road_fill)
     columns = {f: classifier.findings.index(f) for f in maps}
     own = {f: (removed[f][:, c], shown[f][:, c], road[0][f][:, c], road[1][f][::-1, c]) for f, c in columns.items()}
     out = {name: np.stack([own[f][i] for f in maps]) for i, name in enumerate(CURVES)}
@@ -106,23 +105,24 @@ def _pair(
     classifier: Classifier,
     frame: Frame,
     maps: Mapping[str, NDArray[np.float32]],
-    steps: int,
-    fill: object,
-    sign: Sign,
+    trial: Trial,
     context: Context,
+    fill: metric.RoadFill | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
     """finding -> logits ``[steps + 1, all findings]`` of deletion, and of insertion, in the order of its map."""
     from ..engine.perturb import Perturbed
+    from ..engine.superpixels import Segments
 
+    steps = trial.steps
     rows = np.concatenate([metric.deletion_rows(steps)[1:-1], metric.insertion_rows(steps)[1:-1]])
     done: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
     keys = {}
     for finding, values in maps.items():
-        segments = _segments(metric.bands(values, steps, sign), f"{steps} bands by rank")
+        segments = Segments.of(metric.bands(values, steps, trial.sign), f"{steps} bands by rank")
         keys[finding] = segments.sha256
         if segments.sha256 in done:
             continue
-        engine = Perturbed(classifier, frame, segments, fill, context)
+        engine = Perturbed(classifier, frame, segments, fill or trial.fill, context, precision=trial.precision)
         inner = engine.logits(rows)
         full, empty = engine.full[None], engine.baseline[None]
         half = steps - 1
@@ -144,13 +144,12 @@ def _sensitivity_n(
     cells = grid((shape[0], shape[1]), max(1, round(max(shape) / trial.grid)))
     sizes = sorted({min(cells.count - 1, max(1, round(share * cells.count))) for share in trial.sizes})
     removed, _ = metric.subsets(cells.count, sizes, trial.draws, context.seed)
-    engine = Perturbed(classifier, frame, cells, trial.fill, context)
-    drops = engine.full - engine.logits(~removed)  # [m, all findings]
+    engine = Perturbed(classifier, frame, cells, trial.fill, context, precision=trial.precision)
+    drops = (engine.full - engine.logits(~removed)).astype(np.float64)  # [m, all findings]
     out = []
     for finding, values in maps.items():
         part = np.nan_to_num(np.abs(values) if trial.sign == "absolute" else values).astype(np.float64)
-        sums = np.bincount(cells.labels.ravel(), part.ravel(), cells.count).astype(np.float64)
-        out.append(metric.sensitivity_n(sums, removed, drops[:, classifier.findings.index(finding)]))
+        out.append(metric.sensitivity_n(cells.sums(part), removed, drops[:, classifier.findings.index(finding)]))
     return np.array(out, np.float32)
 
 
@@ -200,9 +199,3 @@ def _maps(
 ) -> list[dict[str, NDArray[np.float32]]]:
     made = explainer.explain(classifier, radiographs, findings, context)
     return [{f: m[f].attribution().values for f in findings} for m in made]  # type: ignore[attr-defined]
-
-
-def _segments(labels: NDArray[np.int32], about: str) -> Segments:
-    from ..engine.superpixels import Segments
-
-    return Segments(labels, int(labels.max()) + 1, hashlib.sha256(labels.tobytes()).hexdigest(), about)

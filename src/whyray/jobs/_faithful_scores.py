@@ -27,10 +27,11 @@ MEAN = "mean"
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """A picture and the findings of it that are measured."""
+    """A picture (``sha256`` of its source) and the findings of it that are measured."""
 
     case: Case
     findings: tuple[str, ...]
+    sha256: str
 
     @property
     def patient(self) -> str:
@@ -39,7 +40,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class Task:
     """One piece of work: "curves" or "again" of one picture, "weights" of a few, with the explainer ``label``."""
 
     kind: Literal["curves", "again", "weights"]
@@ -183,51 +184,51 @@ def _nanmean(values: Array) -> Array:
     return np.asarray(known.mean(axis=0) if len(known) else np.full(values.shape[1], np.nan))
 
 
-def rows_of(done: Mapping[Cell, Arrays | str]) -> dict[str, list[Row]]:
+def rows_of(done: Mapping[Task, Arrays | str]) -> dict[str, list[Row]]:
     """explainer -> what was measured, picture by picture; of random layers the last stage."""
     rows: dict[str, list[Row]] = {}
-    for cell, made in done.items():
+    for task, made in done.items():
         if isinstance(made, str):
             continue
-        for i, c in enumerate(cell.chosen):
-            arrays = _at_stage(cell, made, i, -1) if cell.kind == "weights" else made
-            rows.setdefault(cell.label, []).append(Row(c.case.id, c.patient, c.findings, arrays))
+        for i, c in enumerate(task.chosen):
+            arrays = _at_stage(task, made, i, -1) if task.kind == "weights" else made
+            rows.setdefault(task.label, []).append(Row(c.case.id, c.patient, c.findings, arrays))
     return rows
 
 
-def notes_of(done: Mapping[Cell, Arrays | str]) -> dict[tuple[str, str], str]:
+def notes_of(done: Mapping[Task, Arrays | str]) -> dict[tuple[str, str], str]:
     """(explainer, metric) -> whether its maps depend on the weights, judged as in docs/metrics-faithfulness.md."""
     notes = {}
-    for cell, made in done.items():
-        if cell.kind != "weights" or isinstance(made, str) or not len(made["others"]):
+    for task, made in done.items():
+        if task.kind != "weights" or isinstance(made, str) or not len(made["others"]):
             continue
         for k, name in enumerate(SIMILARITIES):
-            found = np.mean([_mean(_at_stage(cell, made, i, -1)[name]) for i in range(len(cell.chosen))])
+            found = np.mean([_mean(_at_stage(task, made, i, -1)[name]) for i in range(len(task.chosen))])
             limit = float(np.percentile(made["others"][:, :, k].mean(axis=1), 95))
             verdict = "depends" if found < limit else "does not depend"
-            notes[cell.label, name] = f"{verdict} on the weights (maps of different pictures: 95 % below {limit:.2f})"
+            notes[task.label, name] = f"{verdict} on the weights (maps of different pictures: 95 % below {limit:.2f})"
     return notes
 
 
-def cascades_of(done: Mapping[Cell, Arrays | str], seed: int = 0) -> dict[str, tuple[NDArray[np.int64], Means]]:
+def cascades_of(done: Mapping[Task, Arrays | str], seed: int = 0) -> dict[str, tuple[NDArray[np.int64], Means]]:
     """explainer -> (random layers at each stage ``[s]``, mean Spearman to the untouched map there)."""
     out = {}
-    for cell, made in done.items():
-        if cell.kind != "weights" or isinstance(made, str):
+    for task, made in done.items():
+        if task.kind != "weights" or isinstance(made, str):
             continue
         stages = range(len(made["layers"]))
         curve = [
-            [_mean(_at_stage(cell, made, i, s)["weights_spearman"]) for s in stages] for i in range(len(cell.chosen))
+            [_mean(_at_stage(task, made, i, s)["weights_spearman"]) for s in stages] for i in range(len(task.chosen))
         ]
-        means = weighted_mean_intervals(np.array(curve), [c.patient for c in cell.chosen], seed=seed)
-        out[cell.label] = np.asarray(made["layers"], np.int64), means
+        means = weighted_mean_intervals(np.array(curve), [c.patient for c in task.chosen], seed=seed)
+        out[task.label] = np.asarray(made["layers"], np.int64), means
     return out
 
 
-def _at_stage(cell: Cell, made: Arrays, picture: int, stage: int) -> dict[str, Array]:
+def _at_stage(task: Task, made: Arrays, picture: int, stage: int) -> dict[str, Array]:
     """similarity -> ``[f]`` of one picture's own findings."""
-    every = union(cell.chosen)
-    own = [every.index(f) for f in cell.chosen[picture].findings]
+    every = union(task.chosen)
+    own = [every.index(f) for f in task.chosen[picture].findings]
     return {name: np.asarray(made["alike"][stage, picture, own, k]) for k, name in enumerate(SIMILARITIES)}
 
 

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from ..contracts import Classifier, Context, Explainer
 from ..engine.passes import predict
-from ..errors import DataError, InputError, UnmetNeed
+from ..errors import DataError, InputError, Stopped, UnmetNeed, WhyrayError
 from ..metrics._intervals import REPLICATES, Means
 from ..metrics.significance import Difference
 from ..registry import explainer as explainer_from
 from ..types import Case, Radiograph, Report, Score
 from ._faithful import CURVES, Trial, again, at_input, curves
-from ._faithful_scores import Arrays, Cell, Chosen, cascades_of, mean_curves, notes_of, rows_of, table, union
+from ._faithful_scores import Arrays, Chosen, Task, cascades_of, mean_curves, notes_of, rows_of, table, union
 from ._randomised import weight_dependence
 from .explain import check_needs, finding_of
 from .files import silent
+from .run import Cell, Made, run
+from .store import Store
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 Pairs = Literal["predicted", "present", "all"]
 CONTROLS = ("edges", "centre", "random")
+VERSION = 1  # raise it when the same trial measures something else
+USES = {  # kind of task -> fields of the trial that it depends on
+    "curves": ("steps", "fill", "road", "noise", "sign", "grid", "sizes", "draws", "precision"),
+    "again": ("radius", "disturbed", "seeds"),
+    "weights": ("stages",),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +70,9 @@ def evaluate_faithfulness(
     trial: Trial | None = None,
     seed: int = 0,
     replicates: int = REPLICATES,
+    store: Store | None = None,
     report: Report = silent,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Faithfulness:
     """Deletion, insertion, ROAD and sensitivity-n of every picture; max-sensitivity, seeds and random layers on a few.
 
@@ -68,7 +80,8 @@ def evaluate_faithfulness(
     findings    any spelling; empty = all of the classifier's.
     pairs       which findings of a picture: those the classifier calls ("predicted": there is a positive answer to
                 explain), those labelled 1 ("present"), or "all".
-    Raises UnknownName, SettingError, DataError where no picture and finding is left to measure.
+    store       where finished cells are kept: with the same store, a second call makes only what is missing.
+    Raises UnknownName, SettingError, DataError where no picture and finding is left to measure, Stopped.
     """
     trial = trial or Trial()
     asked = {spec: explainer_from(spec) for spec in dict.fromkeys((*explainers, *CONTROLS))}
@@ -76,9 +89,10 @@ def evaluate_faithfulness(
     chosen, failures = choose_pairs(classifier, cases, wanted, pairs)
     if not chosen:
         raise DataError(f"no picture has a finding to explain (pairs={pairs!r}); give other pictures, or pairs='all'")
-    bench = _Bench(classifier, trial, seed)
-    cells = plan_cells(chosen, asked, trial)
-    done = run_cells(bench, cells, asked, report)
+    bench = _Bench(classifier, asked, trial, seed)
+    tasks = plan_tasks(chosen, tuple(asked), trial)
+    with tempfile.TemporaryDirectory() as folder:
+        done = _done(bench, tasks, store or Store(Path(folder)), report, cancelled)
     rows = rows_of(done)
     controls = {label for label, e in asked.items() if e.control}
     scores, differences = table(rows, trial, controls, notes=notes_of(done), seed=seed, replicates=replicates)
@@ -88,8 +102,8 @@ def evaluate_faithfulness(
         differences=differences,
         curves={name: mean_curves(whole, trial, name, seed=seed) for name in CURVES},
         cascade=cascades_of(done, seed),
-        skipped={cell.label: made for cell, made in done.items() if isinstance(made, str) and cell.kind == "curves"},
-        failures=tuple(failures),
+        skipped=bench.skipped,
+        failures=(*failures, *bench.failures),
         facts=_facts(classifier, trial, seed, pairs, chosen),
     )
 
@@ -114,89 +128,119 @@ def choose_pairs(
             "all": set(findings),
         }[pairs]
         if mine := tuple(f for f in findings if f in keep):
-            chosen.append(Chosen(case, mine))
+            chosen.append(Chosen(case, mine, radiograph.sha256))
     return chosen, failures
 
 
-class _Bench:
-    """What all cells of one run share: the classifier, the trial, and the picture at hand with what was paid for it."""
+def plan_tasks(chosen: Sequence[Chosen], labels: Sequence[str], trial: Trial) -> list[Task]:
+    """Picture by picture, so that what was paid for a picture serves all explainers; random layers last."""
+    few = tuple(chosen[: trial.few])
+    tasks = [
+        Task(kind, label, (c,))
+        for c in chosen
+        for kind in (("curves", "again") if c in few else ("curves",))
+        for label in labels
+    ]
+    return tasks + [Task("weights", label, few) for label in labels if few]
 
-    def __init__(self, classifier: Classifier, trial: Trial, seed: int) -> None:
-        self.classifier, self.trial, self.seed = classifier, trial, seed
+
+def _done(
+    bench: _Bench, tasks: Sequence[Task], store: Store, report: Report, cancelled: Callable[[], bool]
+) -> dict[Task, Arrays | str]:
+    """What each task measured, from the store or now, or why it could not."""
+    cells = [Cell(bench.facts(task), f"{task.kind} of {task.label}", task) for task in tasks]
+    groups = [list(members) for _, members in groupby(cells, key=lambda c: c.given.chosen)]
+    ran = run(groups, bench, store, total=len(groups), report=report, cancelled=cancelled)
+    done: dict[Task, Arrays | str] = {}
+    for cell in cells:
+        kept = store.get(cell.key)
+        done[cell.given] = kept.arrays if kept else ran.failed.get(cell.key, "not measured")
+    return done
+
+
+class _Bench:
+    """Measures tasks. Those of one picture share the radiograph and what was paid for it.
+
+    skipped   explainer -> why it cannot work with this classifier.
+    failures  one sentence a task that failed otherwise.
+    """
+
+    def __init__(self, classifier: Classifier, asked: Mapping[str, Explainer], trial: Trial, seed: int) -> None:
+        self.classifier, self.asked, self.trial, self.seed = classifier, asked, trial, seed
+        self.skipped: dict[str, str] = {}
+        self.failures: list[str] = []
         self._at: tuple[str, Radiograph, Context] | None = None
 
-    def at(self, case: Case) -> tuple[Radiograph, Context]:
-        """The radiograph, read once while its cells are in turn, and a context that shares its passes."""
-        if self._at is None or self._at[0] != case.id:
-            self._at = case.id, case.radiograph(), Context(seed=self.seed)
-        return self._at[1], self._at[2]
+    def facts(self, task: Task) -> dict[str, Any]:
+        """Everything that the arrays of a task depend on."""
+        from ..engine.backends import runner_for
 
-    def measure(self, cell: Cell, explainer: Explainer) -> Arrays:
-        """The arrays of one cell. Raises UnmetNeed."""
-        if cell.kind == "weights":
-            return self.weights(cell.chosen, explainer)
-        (chosen,) = cell.chosen
-        return (self.curves if cell.kind == "curves" else self.again)(chosen, explainer)
+        explainer, trial = self.asked[task.label], asdict(self.trial)
+        return {
+            "kind": f"faithfulness/{task.kind}",
+            "version": VERSION,
+            "images": [c.sha256 for c in task.chosen],
+            "findings": [list(c.findings) for c in task.chosen],
+            "explainer": [explainer.name, explainer.version, asdict(explainer)],
+            "seed": self.seed,
+            "fingerprint": self.classifier.fingerprint,
+            "backend": [self.classifier.backend, runner_for(self.classifier, precision=self.trial.precision).name],
+            "trial": {name: trial[name] for name in USES[task.kind]},
+        }
 
-    def curves(self, chosen: Chosen, explainer: Explainer) -> Arrays:
-        """Raw logits of every curve, and sensitivity-n."""
+    def __call__(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Made]]:
+        """Each cell with its arrays, or with the sentence that says why there are none."""
+        for cell in cells:
+            task: Task = cell.given
+            try:
+                if task.label in self.skipped:
+                    raise UnmetNeed(self.skipped[task.label])
+                check_needs(self.asked[task.label], self.classifier, self.asked)
+                yield cell, self.measure(task)
+            except UnmetNeed as reason:
+                if task.kind == "curves":
+                    self.skipped[task.label] = str(reason)
+                yield cell, str(reason)
+            except Stopped:
+                raise
+            except WhyrayError as error:
+                self.failures.append(f"{task.chosen[0].case.id}, {cell.about}: {error}")
+                yield cell, str(error)
+
+    def measure(self, task: Task) -> Arrays:
+        """The arrays of one task. Raises UnmetNeed."""
+        explainer = self.asked[task.label]
+        if task.kind == "weights":
+            return self.weights(task.chosen, explainer)
+        (chosen,) = task.chosen
         radiograph, context = self.at(chosen.case)
+        if task.kind == "again":
+            return again(explainer, self.classifier, radiograph, chosen.findings, self.trial, context)
         (made,) = explainer.explain(self.classifier, [radiograph], chosen.findings, context)
         frame = self.classifier.prepare(radiograph)
         maps = {f: at_input(made[f], frame) for f in chosen.findings}
         return curves(self.classifier, frame, maps, self.trial, context)
 
-    def again(self, chosen: Chosen, explainer: Explainer) -> Arrays:
-        """Max-sensitivity and stability over seeds."""
-        radiograph, context = self.at(chosen.case)
-        return again(explainer, self.classifier, radiograph, chosen.findings, self.trial, context)
+    def at(self, case: Case) -> tuple[Radiograph, Context]:
+        """The radiograph, read once while its tasks are in turn, and a context that shares its passes."""
+        if self._at is None or self._at[0] != case.id:
+            self._at = case.id, case.radiograph(), Context(seed=self.seed)
+        return self._at[1], self._at[2]
 
     def weights(self, few: Sequence[Chosen], explainer: Explainer) -> Arrays:
         """Similarity of the maps of forgetting copies, of every finding that any of the pictures has."""
-        findings = union(few)
         pictures = [c.case.radiograph() for c in few]
-        context = Context(seed=self.seed)
-        found = weight_dependence(explainer, self.classifier, pictures, findings, context, stages=self.trial.stages)
-        return found.arrays()
-
-
-def plan_cells(chosen: Sequence[Chosen], asked: Iterable[str], trial: Trial) -> list[Cell]:
-    """Picture by picture, so that what was paid for a picture serves all explainers; random layers last."""
-    few = tuple(chosen[: trial.few])
-    cells = [
-        Cell(kind, label, (c,))
-        for c in chosen
-        for kind in (("curves", "again") if c in few else ("curves",))
-        for label in asked
-    ]
-    return cells + [Cell("weights", label, few) for label in asked if few]
-
-
-def run_cells(
-    bench: _Bench, cells: Sequence[Cell], asked: Mapping[str, Explainer], report: Report
-) -> dict[Cell, Arrays | str]:
-    """What each cell measured, or why it cannot; an explainer that cannot work here is not asked again."""
-    done: dict[Cell, Arrays | str] = {}
-    refused: dict[tuple[str, str], str] = {}
-    for number, cell in enumerate(cells):
-        reason = refused.get((cell.label, "curves")) or refused.get((cell.label, cell.kind))
-        if reason is None:
-            try:
-                check_needs(asked[cell.label], bench.classifier, asked)
-                done[cell] = bench.measure(cell, asked[cell.label])
-            except UnmetNeed as unmet:
-                reason = refused[cell.label, cell.kind] = str(unmet)
-        if reason is not None:
-            done[cell] = reason
-        report(number + 1, len(cells), f"{cell.kind} of {cell.label}")
-    return done
+        context, stages = Context(seed=self.seed), self.trial.stages
+        return weight_dependence(explainer, self.classifier, pictures, union(few), context, stages=stages).arrays()
 
 
 def _facts(classifier: Classifier, trial: Trial, seed: int, pairs: Pairs, chosen: Sequence[Chosen]) -> dict[str, Any]:
+    from ..engine.backends import runner_for
+
     return {
         "classifier": classifier.name,
         "fingerprint": classifier.fingerprint,
-        "backend": classifier.backend,
+        "backend": runner_for(classifier, precision=trial.precision).name,
         "trial": asdict(trial),
         "seed": seed,
         "pairs": pairs,

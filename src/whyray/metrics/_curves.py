@@ -22,16 +22,25 @@ def bands(values: NDArray[np.floating[Any]], steps: int, sign: Sign = "positive"
 
     sign  "positive": from most for to most against the finding; "absolute": by magnitude; "negative": the reverse of
           "positive". NaN (outside what the model saw) comes last.
-    seed  of the fixed permutation that orders ties, so that a constant map is a random order and no corner is favoured.
+    seed  of the smooth random field that orders ties: no corner is favoured, a constant map is a random order, and a
+          flat segment goes in patches (in salt and pepper it would look like noise, not like something removed).
     Raises ValueError for fewer pixels than steps.
     """
     if not 1 <= steps <= values.size:
         raise ValueError(f"{steps} steps came for {values.size} pixels; give 1 to {values.size}")
     key = relevance(values, sign).ravel()
-    order = np.lexsort((np.random.default_rng(seed).permutation(key.size), -key))
+    order = np.lexsort((smooth_field(values.shape, seed).ravel(), -key))
     rank = np.empty(key.size, np.int64)
     rank[order] = np.arange(key.size)
     return (rank * steps // key.size).astype(np.int32).reshape(values.shape)
+
+
+def smooth_field(shape: tuple[int, ...], seed: int) -> Array:
+    """Gaussian noise ``[h, w]`` with a grain of a 32nd of the sides, the same for the same shape and seed."""
+    from scipy.ndimage import gaussian_filter
+
+    noise = np.random.default_rng(seed).standard_normal(shape)
+    return np.asarray(gaussian_filter(noise, max(shape) / 32, mode="wrap"))
 
 
 def relevance(values: NDArray[np.floating[Any]], sign: Sign) -> Array:
