@@ -115,6 +115,21 @@ def test_maps_from_npz_and_csv(tmp_path: Path) -> None:
     assert again.shape is None and np.isnan(again.probability)
 
 
+@pytest.mark.parametrize("shape", [(97, 131), (20, 30), (7, 9), (5, 40)])
+def test_maps_are_resized_as_published(shape: tuple[int, int]) -> None:
+    """Bilinear, corners not aligned: torch's own."""
+    import torch
+
+    values = np.random.default_rng(0).normal(size=(7, 9)).astype(np.float32)
+    theirs = torch.nn.functional.interpolate(torch.from_numpy(values)[None, None].double(), shape, mode="bilinear")[
+        0, 0
+    ]
+    found = files.StoredMap("a", "edema", values, shape)
+    np.testing.assert_allclose(found.at_source(), theirs.numpy(), atol=1e-6)
+    with pytest.raises(DataError, match="how large"):
+        files.StoredMap("a", "edema", values).at_source()
+
+
 def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
     opened = tmp_path / "opened"
 

@@ -177,6 +177,26 @@ def test_energy_is_of_the_scaled_map_in_boxes() -> None:
     np.testing.assert_array_equal(loc.boxes_around(two_parts), two_parts)
 
 
+@pytest.mark.parametrize("mode", ["otsu_filled", "tuned", "area_matched", "top_k"])
+@pytest.mark.parametrize("truth", [box(5, 20, 12, 30), NOTHING])
+def test_one_call_gives_every_score(mode: str, truth: np.ndarray) -> None:
+    values = np.random.default_rng(3).normal(size=(H, W)).astype(np.float32)
+    values[:, :4] = NAN
+    masking = loc.Masking("absolute", mode, smooth_px=3, cutoff=0.3)  # type: ignore[arg-type]
+    strength = loc.smoothed(loc.saliency(values, "absolute"), 3)
+    for probability in (0.9, 0.1):
+        mask = masking.mask(values, area=int(truth.sum()), probability=probability)
+        found = loc.score_map(values, truth, masking, probability=probability)
+        assert found.keys() == loc.METRICS.keys() and mask.any() == (
+            probability > 0.3 and (mode != "area_matched" or truth.any())
+        )
+        for name, metric in loc.METRICS.items():
+            wanted = metric.function(strength if "map" in metric.needs else mask, truth)
+            assert found[name] == pytest.approx(wanted, nan_ok=True)
+    near = loc.score_map(values, truth, masking, tolerance_mm=9.0, spacing_mm=(0.5, 1.0))["hit"]
+    assert near == pytest.approx(loc.hit(strength, truth, tolerance_mm=9.0, spacing_mm=(0.5, 1.0)), nan_ok=True)
+
+
 @pytest.mark.parametrize("name", loc.METRICS)
 def test_contract(name: str) -> None:
     truth = box(5, 20, 12, 30)

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..contracts import cells_to_pixels
 from ..errors import DataError, InputError, UnknownName
+from ..explanations import resample
 from ..findings import crosswalk, facts, finding
 from .files import read_file
 from .limits import limits
@@ -65,6 +67,13 @@ class StoredMap:
     values: NDArray[np.float32] = field(repr=False)
     shape: tuple[int, int] | None = None
     probability: float = float("nan")
+
+    def at_source(self, shape: tuple[int, int] | None = None) -> NDArray[np.float32]:
+        """The map resampled bilinearly to the radiograph's ``shape``, or its own where the file said it."""
+        shape = shape or self.shape
+        if shape is None:
+            raise DataError(f"the map of {self.picture} does not say how large its radiograph is; give (height, width)")
+        return resample(self.values, cells_to_pixels(self.values.shape, shape), shape)
 
 
 def write_results(

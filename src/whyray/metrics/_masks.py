@@ -172,11 +172,18 @@ class Masking:
         if self.smooth_px < 0:
             raise SettingError(f"setting smooth_px={self.smooth_px} came; give a side in pixels, or 0 for none")
 
+    def strength(self, values: Map) -> NDArray[np.float32]:
+        """The saliency of a signed map at source pixels, smoothed where asked."""
+        return smoothed(saliency(values, self.sign), self.smooth_px)
+
     def mask(self, values: Map, *, area: int = 0, probability: float = 1.0) -> Bits:
         """The mask of a signed map at source pixels. ``area``: of the truth, for "area_matched"."""
+        return self.mask_of(self.strength(values), area=area, probability=probability)
+
+    def mask_of(self, strength: Map, *, area: int = 0, probability: float = 1.0) -> Bits:
+        """The mask of what ``strength`` gave."""
         if probability < self.cutoff:
-            return np.zeros(values.shape, bool)
-        strength = smoothed(saliency(values, self.sign), self.smooth_px)
+            return np.zeros(strength.shape, bool)
         if self.mode == "otsu_filled":
             return otsu_filled(strength)
         if self.mode == "tuned":

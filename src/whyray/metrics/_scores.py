@@ -31,18 +31,14 @@ def mean_scores(
     not in the mean.
     """
     found = weighted_mean_intervals(values, patients, replicates, seed)
+    columns = zip(findings, found.mean, found.low, found.high, found.n, strict=True)
     rows = [
-        Score(
-            f, metric, *(float(v[j]) for v in (found.mean, found.low, found.high)), int(found.n[j]), explainer, slice_
-        )
-        if found.n[j]
-        else Score(f, metric, *[float("nan")] * 3, 0, explainer, slice_, note="no picture to score")
-        for j, f in enumerate(findings)
+        (name, float(mean), float(low), float(high), int(n), None if n else "no picture to score")
+        for name, mean, low, high, n in columns
     ]
-    mean, low, high = over_findings(found)
-    counted = int(np.count_nonzero(found.n))
-    note = f"over {counted} findings"
-    return [*rows, Score("mean", metric, mean, low, high, int(found.n.sum()), explainer, slice_, note=note)]
+    counted = f"over {int(np.count_nonzero(found.n))} findings"
+    rows.append(("mean", *over_findings(found), int(found.n.sum()), counted))
+    return [Score(name, metric, v, lo, hi, n, explainer, slice_, note=note) for name, v, lo, hi, n, note in rows]
 
 
 def over_findings(found: Means) -> tuple[float, float, float]:

@@ -7,12 +7,12 @@ empty map misses). Truth outside the model's crop counts as not found.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ..contracts import Metric
-from ..errors import DataError, SettingError
+from ..errors import DataError
 from ..io.rle import Runs, encode
 from ..io.rle import intersection as runs_intersection
 from ._masks import (
@@ -31,6 +31,7 @@ from ._masks import (
     top_k,
     unit_range,
 )
+from ._pointing import hit, hit_points, same_shape
 from ._scores import mean_scores, over_findings
 from ._shapes import FEATURES, Regression, Shape, regress, shape_of
 from ._tuning import CUTOFFS, Tuned, best, threshold_ious, tune, tune_cutoff
@@ -73,6 +74,7 @@ __all__ = [
     "recall",
     "regress",
     "saliency",
+    "score_map",
     "shape_of",
     "smoothed",
     "threshold_ious",
@@ -80,8 +82,6 @@ __all__ = [
     "tune",
     "tune_cutoff",
 ]
-
-PLATEAU = 1e-6  # values this close to the largest, relative to it, are as large: resampling rounds
 
 
 def counts(mask: Mask, truth: Mask) -> tuple[int, int, int]:
@@ -99,7 +99,7 @@ def counts(mask: Mask, truth: Mask) -> tuple[int, int, int]:
 def iou(mask: Mask, truth: Mask) -> float:
     """Pixels in both / pixels in either (Jaccard), over all pictures: 0 where one is empty, NaN only where both are."""
     both, a, b = counts(mask, truth)
-    return both / (a + b - both) if a + b else float("nan")
+    return _share(both, a + b - both)
 
 
 def iou_true_positive(mask: Mask, truth: Mask) -> float:
@@ -108,70 +108,24 @@ def iou_true_positive(mask: Mask, truth: Mask) -> float:
     It leaves out what the map missed and what it invented: never print it without ``iou`` and both n.
     """
     both, a, b = counts(mask, truth)
-    return both / (a + b - both) if a and b else float("nan")
+    return _share(both, a + b - both) if a and b else float("nan")
 
 
 def precision(mask: Mask, truth: Mask) -> float:
     """Share of the mask that is truth; NaN where the mask is empty."""
     both, a, _ = counts(mask, truth)
-    return both / a if a else float("nan")
+    return _share(both, a)
 
 
 def recall(mask: Mask, truth: Mask) -> float:
     """Share of the truth that is in the mask; NaN where there is no truth."""
     both, _, b = counts(mask, truth)
-    return both / b if b else float("nan")
-
-
-def hit(
-    saliency: Map,
-    truth: Bits,
-    tolerance_px: float = 0.0,
-    *,
-    tolerance_mm: float | None = None,
-    spacing_mm: tuple[float, float] | None = None,
-    ties: Literal["share", "first"] = "share",
-) -> float:
-    """1 where the most salient pixel lies in the truth, or within the tolerance of it (pointing game), else 0.
-
-    Several pixels may be the most salient (a superpixel is flat): the share of them that hits, or ("first", as
-    CheXlocalize) the first in reading order. An empty map misses. NaN where there is no truth.
-    ``spacing_mm`` is (row, column); with ``tolerance_mm`` the distance is measured in millimetres.
-    """
-    _same_shape(saliency, truth)
-    if not truth.any():
-        return float("nan")
-    top = _most_salient(saliency, ties)
-    if not len(top):
-        return 0.0
-    reach, sampling = _tolerance(tolerance_px, tolerance_mm, spacing_mm)
-    return float(_within(top, truth, reach, sampling).mean())
-
-
-def hit_points(
-    points: NDArray[np.floating[Any]],
-    truth: Bits,
-    tolerance_px: float = 0.0,
-    *,
-    tolerance_mm: float | None = None,
-    spacing_mm: tuple[float, float] | None = None,
-) -> float:
-    """1 where any of a reader's points ``[n, 2]`` (x, y) lies in the truth, else 0; NaN where there is no truth.
-
-    No point is a miss. A point belongs to the pixel nearest to it.
-    """
-    if not truth.any():
-        return float("nan")
-    pixels = np.rint(np.asarray(points, np.float64).reshape(-1, 2)[:, ::-1]).astype(np.int64)
-    if not len(pixels):
-        return 0.0
-    reach, sampling = _tolerance(tolerance_px, tolerance_mm, spacing_mm)
-    return float(_within(pixels, truth, reach, sampling).any())
+    return _share(both, b)
 
 
 def mass_in(saliency: Map, truth: Bits) -> float:
     """Share of the map's mass that lies in the truth; 0 for an empty map, NaN where there is no truth."""
-    _same_shape(saliency, truth)
+    same_shape(saliency, truth)
     if not truth.any():
         return float("nan")
     total = float(np.nansum(saliency, dtype=np.float64))
@@ -184,11 +138,37 @@ def energy(saliency: Map, truth: Bits) -> float:
     Differs from ``mass_in`` in both: the least value is subtracted, and a box holds more than its contour. 0 for a map
     that is empty or constant, NaN where there is no truth.
     """
-    _same_shape(saliency, truth)
+    same_shape(saliency, truth)
     if not truth.any():
         return float("nan")
     scaled = unit_range(saliency)
     return 0.0 if scaled is None else mass_in(scaled, boxes_around(truth))
+
+
+def score_map(
+    values: Map,
+    truth: Bits,
+    masking: Masking,
+    *,
+    probability: float = 1.0,
+    tolerance_px: float = 0.0,
+    tolerance_mm: float | None = None,
+    spacing_mm: tuple[float, float] | None = None,
+) -> dict[str, float]:
+    """Every score of ``METRICS`` of one signed map at source pixels, its mask made once. The cut-off empties the mask;
+    the scores of the map itself (hit, mass, energy) do not know it."""
+    strength = masking.strength(values)
+    both, a, b = counts(masking.mask_of(strength, area=int(np.count_nonzero(truth)), probability=probability), truth)
+    overlap = _share(both, a + b - both)
+    return {
+        "iou": overlap,
+        "iou_true_positive": overlap if a and b else float("nan"),
+        "hit": hit(strength, truth, tolerance_px, tolerance_mm=tolerance_mm, spacing_mm=spacing_mm),
+        "mass_in": mass_in(strength, truth),
+        "energy": energy(strength, truth),
+        "precision": _share(both, a),
+        "recall": _share(both, b),
+    }
 
 
 def boxes_around(truth: Bits) -> Bits:
@@ -205,55 +185,8 @@ def boxes_around(truth: Bits) -> Bits:
     return boxes
 
 
-def _most_salient(saliency: Map, ties: str) -> NDArray[np.int64]:
-    """(row, column) ``[n, 2]`` of the largest value; none where nothing is above 0."""
-    highest = np.fmax.reduce(saliency, axis=None)
-    if not highest > 0:
-        return np.empty((0, 2), np.int64)
-    if ties == "first":
-        place = np.flatnonzero(saliency.ravel() == highest)[0]
-        return np.array([divmod(int(place), saliency.shape[1])], np.int64)
-    return np.argwhere(saliency >= highest * (1 - PLATEAU))
-
-
-def _tolerance(
-    tolerance_px: float, tolerance_mm: float | None, spacing_mm: tuple[float, float] | None
-) -> tuple[float, tuple[float, float]]:
-    """Reach, and the distance of (rows, columns) in its unit."""
-    if tolerance_mm is None:
-        return tolerance_px, (1.0, 1.0)
-    if tolerance_px:
-        raise SettingError("a tolerance came in pixels and in millimetres; give one of them")
-    if spacing_mm is None:
-        raise SettingError(
-            "a tolerance in millimetres needs the pixel spacing, which this picture lacks; give it in pixels"
-        )
-    return tolerance_mm, spacing_mm
-
-
-def _within(pixels: NDArray[np.int64], truth: Bits, reach: float, sampling: tuple[float, float]) -> NDArray[np.bool_]:
-    """Which (row, column) ``[n, 2]`` lie within ``reach`` of the truth; pixels may lie outside the picture."""
-    from scipy.ndimage import distance_transform_edt
-
-    box = bounding_box(truth)
-    out = np.zeros(len(pixels), bool)
-    if box is None:
-        return out
-    margin = np.floor(max(reach, 0) / np.array(sampling) + 1e-9).astype(np.int64)
-    near = np.pad(truth[box], [(m, m) for m in margin])
-    at = pixels - [s.start for s in box] + margin
-    inside = ((at >= 0) & (at < near.shape)).all(axis=1)  # the others are out of reach
-    places = tuple(at[inside].T)
-    if reach > 0 and inside.any():
-        out[inside] = distance_transform_edt(~near, sampling=sampling)[places] <= reach + 1e-9
-    else:
-        out[inside] = near[places]
-    return out
-
-
-def _same_shape(a: Map, b: Bits) -> None:
-    if a.shape != b.shape:
-        raise DataError(f"a map of {a.shape} and a truth of {b.shape} came; both must be of the radiograph's shape")
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")
 
 
 _MASK, _MAP = frozenset({"mask"}), frozenset({"map", "mask"})
