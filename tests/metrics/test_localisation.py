@@ -193,7 +193,7 @@ def test_one_call_gives_every_score(mode: str, truth: np.ndarray) -> None:
         for name, metric in loc.METRICS.items():
             wanted = metric.function(strength if "map" in metric.needs else mask, truth)
             assert found[name] == pytest.approx(wanted, nan_ok=True)
-    near = loc.score_map(values, truth, masking, tolerance_mm=9.0, spacing_mm=(0.5, 1.0))["hit"]
+    near = loc.map_scores(strength, truth, tolerance_mm=9.0, spacing_mm=(0.5, 1.0))["hit"]
     assert near == pytest.approx(loc.hit(strength, truth, tolerance_mm=9.0, spacing_mm=(0.5, 1.0)), nan_ok=True)
 
 

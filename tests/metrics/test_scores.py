@@ -32,6 +32,12 @@ def test_the_mean_is_taken_within_each_replicate() -> None:
             assert (low, high) == pytest.approx((np.sort(slow)[9], np.sort(slow)[389]), nan_ok=True)
 
 
+def test_the_published_scheme_reports_the_mean_of_its_replicates() -> None:
+    rows = loc.mean_scores("iou", ["a", "b", "c"], VALUES, list("pqrs"), scheme="chexlocalize")
+    found = chexlocalize_intervals(VALUES)
+    assert [r.value for r in rows[:2]] == found.mean[:2].tolist() and rows[0].low == found.low[0]
+
+
 def test_nothing_at_all() -> None:
     rows = loc.mean_scores("iou", ["a"], np.empty((0, 1)), [])
     assert [r.n for r in rows] == [0, 0] and np.isnan([r.value for r in rows]).all()

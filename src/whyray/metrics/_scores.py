@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..types import Score
-from ._intervals import REPLICATES, Means, interval_of, weighted_mean_intervals
+from ._intervals import REPLICATES, Means, Scheme, chexlocalize_intervals, interval_of, weighted_mean_intervals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,13 +24,17 @@ def mean_scores(
     slice_: str | None = None,
     replicates: int = REPLICATES,
     seed: int = 0,
+    scheme: Scheme = "patient",
 ) -> list[Score]:
     """The mean of each column of ``values [n, k]`` over what is not NaN, by patient, then the row "mean" over findings.
 
     ``n`` of a finding is its pictures; of "mean", all values in it. A finding without a value is NaN with a note, and
-    not in the mean.
+    not in the mean. The scheme "chexlocalize" draws 1000 replicates of pictures, whatever the patients.
     """
-    found = weighted_mean_intervals(values, patients, replicates, seed)
+    if scheme == "chexlocalize":
+        found = chexlocalize_intervals(values, seed=seed)
+    else:
+        found = weighted_mean_intervals(values, patients, replicates, seed)
     columns = zip(findings, found.mean, found.low, found.high, found.n, strict=True)
     rows = [
         (name, float(mean), float(low), float(high), int(n), None if n else "no picture to score")

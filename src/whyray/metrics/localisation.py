@@ -65,11 +65,13 @@ __all__ = [
     "hit_points",
     "iou",
     "iou_true_positive",
+    "map_scores",
     "mass_in",
     "mean_scores",
     "otsu",
     "otsu_filled",
     "over_findings",
+    "overlap_scores",
     "precision",
     "recall",
     "regress",
@@ -145,30 +147,40 @@ def energy(saliency: Map, truth: Bits) -> float:
     return 0.0 if scaled is None else mass_in(scaled, boxes_around(truth))
 
 
-def score_map(
-    values: Map,
-    truth: Bits,
-    masking: Masking,
-    *,
-    probability: float = 1.0,
-    tolerance_px: float = 0.0,
-    tolerance_mm: float | None = None,
-    spacing_mm: tuple[float, float] | None = None,
-) -> dict[str, float]:
-    """Every score of ``METRICS`` of one signed map at source pixels, its mask made once. The cut-off empties the mask;
-    the scores of the map itself (hit, mass, energy) do not know it."""
-    strength = masking.strength(values)
-    both, a, b = counts(masking.mask_of(strength, area=int(np.count_nonzero(truth)), probability=probability), truth)
+def overlap_scores(mask: Mask, truth: Mask) -> dict[str, float]:
+    """The scores of a mask: "iou", "iou_true_positive", "precision", "recall", from one count."""
+    both, a, b = counts(mask, truth)
     overlap = _share(both, a + b - both)
     return {
         "iou": overlap,
         "iou_true_positive": overlap if a and b else float("nan"),
-        "hit": hit(strength, truth, tolerance_px, tolerance_mm=tolerance_mm, spacing_mm=spacing_mm),
-        "mass_in": mass_in(strength, truth),
-        "energy": energy(strength, truth),
         "precision": _share(both, a),
         "recall": _share(both, b),
     }
+
+
+def map_scores(
+    strength: Map,
+    truth: Bits,
+    tolerance_px: float = 0.0,
+    *,
+    tolerance_mm: float | None = None,
+    spacing_mm: tuple[float, float] | None = None,
+) -> dict[str, float]:
+    """The scores of a saliency map that need no mask: "hit", "mass_in", "energy"."""
+    return {
+        "hit": hit(strength, truth, tolerance_px, tolerance_mm=tolerance_mm, spacing_mm=spacing_mm),
+        "mass_in": mass_in(strength, truth),
+        "energy": energy(strength, truth),
+    }
+
+
+def score_map(values: Map, truth: Bits, masking: Masking, probability: float = 1.0) -> dict[str, float]:
+    """Every score of ``METRICS`` of one signed map at source pixels. The cut-off empties the mask; the scores of the map
+    itself do not know it."""
+    strength = masking.strength(values)
+    mask = masking.mask_of(strength, area=int(np.count_nonzero(truth)), probability=probability)
+    return overlap_scores(mask, truth) | map_scores(strength, truth)
 
 
 def boxes_around(truth: Bits) -> Bits:
