@@ -21,7 +21,7 @@ def classifier() -> whyray.Classifier:
     network = DenseNet(3, growth=4, blocks=(2, 2), stem=8)
     with torch.no_grad():
         network.train()(torch.rand(4, 1, 64, 64))
-    return whyray.wrap(network.eval(), findings=["mass", "edema", "hernia"], size=64)
+    return whyray.wrap(network.eval().double(), findings=["mass", "edema", "hernia"], size=64)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def plain(classifier: whyray.Classifier, pixels: np.ndarray) -> np.ndarray:
     for picture in pixels:
         row = []
         for column in COLUMNS:
-            x = torch.tensor(picture[None]).requires_grad_()
+            x = torch.tensor(picture[None]).double().requires_grad_()
             classifier.module(x)[0, column].backward()
             row.append(x.grad.numpy()[0])
         rows.append(np.stack(row))

@@ -17,6 +17,26 @@ from whyray.testing import explain_checked, sample_radiographs
 FINDINGS = ("mass", "edema", "hernia")
 
 
+class Smooth(torch.nn.Module):
+    """No kinks: in a network of ReLUs rounding switches one here and there, and two right programs differ."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = torch.nn.Conv2d(1, 6, 5, stride=2), torch.nn.Conv2d(6, 8, 3, stride=2)
+        self.linear = torch.nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = torch.tanh(3 * self.second(torch.nn.functional.softplus(4 * self.first(x))))
+        out: torch.Tensor = self.linear((maps * maps.roll(1, 1)).mean((2, 3)))
+        return 10 * out
+
+
+@pytest.fixture(scope="module")
+def smooth() -> whyray.Classifier:
+    return whyray.wrap(Smooth(), findings=FINDINGS, size=64)
+
+
 @pytest.fixture(scope="module")
 def classifier() -> whyray.Classifier:
     torch.manual_seed(0)
@@ -38,34 +58,34 @@ def draws_of(explainer: GradientShap, classifier: whyray.Classifier, picture: wh
 
 
 def test_equals_captum_at_the_same_draws(
-    classifier: whyray.Classifier, picture: whyray.Radiograph, monkeypatch: pytest.MonkeyPatch
+    smooth: whyray.Classifier, picture: whyray.Radiograph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from captum.attr._core import gradient_shap as peer
 
     explainer = GradientShap(samples=11, baselines=3, spread=0.5)
-    made = explain_checked(explainer, classifier, [picture], FINDINGS)[0]
-    x, draws = draws_of(explainer, classifier, picture)
+    made = explain_checked(explainer, smooth, [picture], FINDINGS)[0]
+    x, draws = draws_of(explainer, smooth, picture)
     monkeypatch.setattr(peer.np.random, "uniform", lambda *_: draws.alphas.astype(np.float64))
     inputs = torch.from_numpy(np.repeat(x[None], 11, 0)).requires_grad_()
     base = torch.from_numpy(draws.baselines[draws.of])
     for j, finding in enumerate(FINDINGS):
-        each = peer.InputBaselineXGradient(classifier.module).attribute(inputs, base, target=j)
+        each = peer.InputBaselineXGradient(smooth.module).attribute(inputs, base, target=j)
         wanted = each.detach().numpy().mean(0)[0]
         np.testing.assert_allclose(made[finding].values, wanted, rtol=1e-3, atol=1e-5 * np.abs(wanted).max())
 
 
-def test_checks_are_the_formula(classifier: whyray.Classifier, picture: whyray.Radiograph) -> None:
+def test_checks_are_the_formula(smooth: whyray.Classifier, picture: whyray.Radiograph) -> None:
     explainer = GradientShap(samples=7, baselines=2)
-    made = explain_checked(explainer, classifier, [picture], ["edema"])[0]["edema"]
-    x, draws = draws_of(explainer, classifier, picture)
+    made = explain_checked(explainer, smooth, [picture], ["edema"])[0]["edema"]
+    x, draws = draws_of(explainer, smooth, picture)
     rows, falls = [], []
     for alpha, k in zip(draws.alphas, draws.of, strict=True):
         away = torch.from_numpy(x - draws.baselines[k])
         at = (torch.from_numpy(draws.baselines[k]) + float(alpha) * away)[None].requires_grad_()
-        (gradient,) = torch.autograd.grad(classifier.module(at)[0, 1], at)
+        (gradient,) = torch.autograd.grad(smooth.module(at)[0, 1], at)
         rows.append((gradient[0] * away).sum(0).detach().numpy())
         ends = torch.from_numpy(np.stack([x, draws.baselines[k]]))
-        top, bottom = classifier.logits(ends)[:, 1].tolist()
+        top, bottom = smooth.logits(ends)[:, 1].tolist()
         falls.append(top - bottom)
     np.testing.assert_allclose(made.values, np.mean(rows, 0), rtol=1e-3, atol=1e-5 * np.abs(rows).max())
     miss = np.array(falls) - np.sum(rows, axis=(1, 2), dtype=float)

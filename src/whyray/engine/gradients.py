@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from ._dense_gradients import Program
+
     Make = Callable[[slice], Tensor]  # which inputs -> [b, c, h, w]
     Keep = Callable[[Tensor, slice], Tensor]  # a finding's gradient [b, c, h, w], which inputs -> what is kept of it
 
@@ -74,21 +76,50 @@ class Sweep:
         import torch
 
         size, last = part.stop - part.start, len(self.columns) - 1
-        with _recording(classifier), self.around():
-            x = self.make(part).detach().clone(memory_format=torch.channels_last).requires_grad_()
-            logits = classifier.logits(x)
+        logits, backward = self._forward(classifier, self.make(part))
         kept = []
         for i, column in enumerate(self.columns):
-            with _recording(classifier):
-                (gradient,) = torch.autograd.grad(logits[:, column].sum(), x, retain_graph=i < last)
-            kept.append(self.keep(gradient, part).cpu())
+            kept.append(self.keep(backward(int(column), i == last), part).cpu())
             self.step((part.start + size * (i + 1) / (last + 1)) / self.count)
         return logits.detach().cpu().numpy(), torch.stack(kept).numpy()
 
+    def _forward(self, classifier: Classifier, x: Tensor) -> tuple[Tensor, Callable[[int, bool], Tensor]]:
+        """Logits, and the function (column, whether it is the last one asked) -> gradient."""
+        import torch
+
+        program = self._program(classifier, x)
+        with _settled(classifier), torch.set_grad_enabled(program is None), self.around():
+            x = x.detach().clone(memory_format=torch.channels_last)
+            if program is not None:
+                logits, tape = program.forward(x)
+            else:
+                logits = classifier.logits(x.requires_grad_())
+
+        def backward(column: int, last: bool) -> Tensor:
+            with _settled(classifier):
+                if program is not None:
+                    return tape.backward(column)
+                return torch.autograd.grad(logits[:, column].sum(), x, retain_graph=not last)[0]
+
+        return logits, backward
+
+    def _program(self, classifier: Classifier, x: Tensor) -> Program | None:
+        from ._dense_gradients import program_for
+
+        found = program_for(classifier) if self.around is contextlib.nullcontext else None
+        fits = found is not None and x.shape[1:2] == found.channels  # else the classifier says what is wrong
+        return found if fits else None
+
     def _fitting(self, classifier: Classifier) -> int:
         """The batch whose forward pass records no more than ``RECORDED`` bytes."""
-        with _recording(classifier), self.around():
-            each = recorded_bytes(classifier, self.make(slice(0, 1)))
+        x = self.make(slice(0, 1))
+        program = self._program(classifier, x)
+        if program is not None:
+            with _settled(classifier):
+                each = program.forward(x)[1].nbytes
+        else:
+            with _settled(classifier), self.around():
+                each = recorded_bytes(classifier, x)
         return int(max(1, min(self.batch, self.count, RECORDED // max(each, 1))))
 
 
@@ -130,7 +161,7 @@ def check_precision(classifier: Classifier) -> None:
 
 
 @contextlib.contextmanager
-def _recording(classifier: Classifier) -> Iterator[None]:
+def _settled(classifier: Classifier) -> Iterator[None]:
     """Gradients on, inference mode and autocast off, whatever the caller has set."""
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from ..contracts import Classifier
 from ..engine.gradients import Sweep
+from ..engine.perturb import filled
+from ..engine.superpixels import grid
 from ..errors import SettingError
 from ..types import Frame
 
@@ -59,29 +62,20 @@ def path_sum(
 
 
 def check_fill(name: str, fill: str) -> None:
-    """Raises SettingError for a baseline that is neither a known word nor a grey value in 0..1."""
+    """Raises SettingError for a baseline that is neither a known word nor a number."""
     try:
-        known = fill in FILLS or 0 <= float(fill) <= 1
+        known = fill in FILLS or math.isfinite(float(fill))
     except ValueError:
         known = False
     if not known:
-        raise SettingError(f"setting {name}={fill!r:.40} came; give {', '.join(FILLS)}, or a grey value in 0..1")
+        raise SettingError(f"setting {name}={fill!r:.40} came; give {', '.join(FILLS)}, or a value of the model input")
 
 
 def baseline(classifier: Classifier, frame: Frame, fill: str) -> NDArray[np.float32]:
-    """The model input ``[c, h, w]`` without evidence: blurred, or one grey value, prepared as the card says."""
-    from scipy.ndimage import gaussian_filter
-
-    x, card = frame.pixels, classifier.card.preparation
-    if fill == "blur":
-        sigma = min(x.shape[1:]) / 16
-        return np.asarray(gaussian_filter(x, (0, sigma, sigma), mode="nearest"), np.float32)
-    if fill == "mean":
-        return np.broadcast_to(x.mean((1, 2), keepdims=True), x.shape).astype(np.float32)
-    grey = {"black": 0.0, "white": 1.0}.get(fill)
-    grey = float(fill) if grey is None else grey
-    values = (card.low + grey * (card.high - card.low) - np.array(card.mean)) / np.array(card.std)
-    return np.broadcast_to(values.reshape(-1, 1, 1), x.shape).astype(np.float32)
+    """The model input ``[c, h, w]`` without evidence, as the perturbation engine fills what is removed."""
+    value = fill if fill in FILLS else float(fill)
+    whole = grid(frame.pixels.shape[1:], max(frame.pixels.shape[1:]))  # these fills know of no segments
+    return filled(frame.pixels, value, whole, classifier.card.preparation)
 
 
 def mean_and_error(

@@ -11,6 +11,7 @@ import numpy as np
 from ..contracts import Asked, Capability, Classifier, Context, Explainer, in_range
 from ..engine.gradients import Sweep
 from ..engine.passes import logits
+from ..engine.perturb import DEFAULT_FILL
 from ..explanations import Explanation
 from ..types import Radiograph
 from ._gradient_paths import baseline, check_fill, mean_and_error
@@ -43,7 +44,7 @@ class GradientShap(Explainer):
 
     samples    gradients that are averaged.
     baselines  how many baselines are drawn; the samples are shared evenly between them.
-    baseline   the fill: "blur", "mean", "black", "white" or a grey value in 0 (black) .. 1 (white).
+    baseline   the fill: "blur", "mean", "black", "white" or a value of the model input.
     spread     how far towards noise a baseline may lie: 0 = the fill itself, 1 = all the way.
     """
 
@@ -53,7 +54,7 @@ class GradientShap(Explainer):
 
     samples: int = 48
     baselines: int = 8
-    baseline: str = "blur"
+    baseline: str = DEFAULT_FILL
     spread: float = 0.2
 
     def __post_init__(self) -> None:

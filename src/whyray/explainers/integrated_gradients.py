@@ -10,6 +10,7 @@ import numpy as np
 
 from ..contracts import Asked, Capability, Classifier, Context, Explainer, in_range
 from ..engine.passes import logits
+from ..engine.perturb import DEFAULT_FILL
 from ..errors import SettingError
 from ..explanations import Explanation
 from ..types import Radiograph
@@ -25,7 +26,7 @@ class IntegratedGradients(Explainer):
 
     ``sum(map) = logit(x) - logit(baseline) - completeness_gap``.
 
-    baseline   "blur", "mean", "black", "white" or a grey value in 0 (black) .. 1 (white).
+    baseline   "blur", "mean", "black", "white" or a value of the model input.
     steps      points of the quadrature.
     rule       "gauss" (Gauss-Legendre) or "midpoint" (Riemann).
     tolerance  a finding's steps are doubled until its completeness gap is at most this many logits; 0 = never doubled.
@@ -36,7 +37,7 @@ class IntegratedGradients(Explainer):
     cost: ClassVar[float] = 100.0
     paper: ClassVar[str] = "Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017"
 
-    baseline: str = "blur"
+    baseline: str = DEFAULT_FILL
     steps: int = 32
     rule: Literal["gauss", "midpoint"] = "gauss"
     tolerance: float = 0.05
