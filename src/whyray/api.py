@@ -16,11 +16,13 @@ from .types import Prediction, Radiograph, Report, Score, Voi
 
 if TYPE_CHECKING:
     from .datasets._check import DataReport
+    from .jobs.study import Study
 
 __all__ = [
     "Batch",
     "Explained",
     "Plan",
+    "analyse_study",
     "check_dataset",
     "evaluate_classifier",
     "explain",
@@ -201,6 +203,16 @@ def run_recipe(
     from .training.recipe import run_recipe as run
 
     return run(Path(plan), Path(out), stages=stages, report=report)
+
+
+def analyse_study(path: str | Path, *, arms: str | None = None, seed: int = 0) -> Study:
+    """Statistics of a reader study's ratings (CSV); ``arms``: ``FIRST,SECOND``. See docs/reader-study.md."""
+    from .jobs.study import analyse_study as run
+
+    two = tuple(part.strip() for part in arms.split(",")) if arms else None
+    if two is not None and len(two) != 2:
+        raise SettingError(f"the arms {arms!r} came; give two, such as maps,animation")
+    return run(path, arms=two, seed=seed)
 
 
 def voi_option(text: str) -> Voi:

@@ -16,6 +16,7 @@ from ..errors import printable
 if TYPE_CHECKING:
     from ..api import Batch
     from ..datasets._check import DataReport
+    from ..jobs.study import Study
     from ..types import Report, Score
 
 
@@ -120,8 +121,8 @@ def scores(rows: Sequence[Score], as_json: bool) -> None:
         )
 
 
-def data_report(report: DataReport, as_json: bool) -> None:
-    """Counts and problems of a data set."""
+def data_report(report: DataReport | Study, as_json: bool) -> None:
+    """What has lines for people and fields for machines: the check of a data set, the analysis of a reader study."""
     if as_json:
         document(asdict(report))
         return
