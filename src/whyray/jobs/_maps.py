@@ -1,0 +1,144 @@
+"""Maps as cells: what a map depends on, making those that are missing, and reading them back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contracts import Classifier, Context, Explainer
+from ..errors import UnmetNeed, WhyrayError
+from ..explanations import Attribution, Explanation
+from ..types import Provenance, Radiograph
+from .explain import check_needs, in_order
+from .run import Cell, Made
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from .store import Result, Store
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Whose map of which findings: what a map cell is given."""
+
+    label: str
+    radiograph: Radiograph
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes the map cells of one run. ``asked`` is label -> explainer; ``skipped`` fills with label -> why not."""
+
+    classifier: Classifier
+    asked: Mapping[str, Explainer]
+    seed: int
+    store: Store
+    cancelled: Callable[[], bool] = field(default=lambda: False)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def cell(self, label: str, radiograph: Radiograph, findings: Sequence[str], frame_sha256: str) -> Cell:
+        """The cell of one explainer's maps of one radiograph: all findings of one call."""
+        explainer = self.asked[label]
+        facts = {
+            "kind": "map",
+            "image": radiograph.sha256,
+            "frame": frame_sha256,
+            "explainer": explainer.name,
+            "version": explainer.version,
+            "settings": dataclasses.asdict(explainer),
+            "seed": self.seed,
+            "classifier": self.classifier.fingerprint,
+            "backend": self.classifier.backend,
+            "findings": list(findings),
+        }
+        return Cell(facts, f"{label}, {radiograph.name}", Asked(label, radiograph, tuple(findings)))
+
+    def work(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Made]]:
+        """Make the maps of a few radiographs: all explainers share what is paid, equal findings share the passes."""
+        paid: dict[bytes, NDArray[np.float32]] = {}
+        earlier: dict[tuple[str, str, str], Explanation] = {}
+        context = Context(seed=self.seed, paid=paid, earlier=earlier, cancelled=self.cancelled)
+        for label, explainer in in_order(self.asked).items():
+            mine = sorted((c for c in cells if c.given.label == label), key=lambda c: c.given.findings)
+            for findings, members in groupby(mine, key=lambda c: c.given.findings):
+                for cell, made in self._explained(label, explainer, findings, list(members), context):
+                    if isinstance(made, str):
+                        yield cell, made
+                        continue
+                    earlier |= {(cell.given.radiograph.sha256, f, label): e for f, e in made.items()}
+                    yield cell, _arrays(made)
+
+    def _explained(
+        self, label: str, explainer: Explainer, findings: tuple[str, ...], cells: Sequence[Cell], context: Context
+    ) -> Iterator[tuple[Cell, dict[str, Explanation] | str]]:
+        """Each cell with its explanations. Where several fail together, each is tried alone."""
+        if label in self.skipped:
+            return
+        try:
+            check_needs(explainer, self.classifier, self.asked)
+            made = explainer.explain(self.classifier, [c.given.radiograph for c in cells], findings, context)
+        except UnmetNeed as reason:
+            self.skipped[label] = str(reason)
+        except WhyrayError as error:
+            if error.exit_code != 2:  # a full disk, a stop: no use to go on
+                raise
+            if len(cells) == 1:
+                yield cells[0], f"{cells[0].about}: {error}"
+            else:
+                for cell in cells:
+                    yield from self._explained(label, explainer, findings, [cell], context)
+        else:
+            yield from zip(cells, made, strict=True)
+
+
+def _arrays(made: Mapping[str, Explanation]) -> dict[str, NDArray[Any]]:
+    """What a map cell holds; the first axis is the finding."""
+    maps: list[Attribution] = [e.attribution() for e in made.values()]  # type: ignore[attr-defined]
+    checks = {f"check_{n}": np.array([e.checks.get(n, np.nan) for e in made.values()]) for n in maps[0].checks}
+    return {
+        "values": np.stack([m.values for m in maps]),
+        "to_source": np.stack([m.to_source for m in maps]),
+        "source_shape": np.array(maps[0].source_shape),
+        "unit": np.array([m.unit for m in maps]),
+        "signed": np.array([m.signed for m in maps]),
+        "seconds": np.array(maps[0].provenance.seconds),
+        **checks,
+    }
+
+
+def attributions(facts: Mapping[str, Any], result: Result) -> dict[str, Attribution]:
+    """finding -> map, from a map cell."""
+    made = Provenance(
+        explainer=facts["explainer"],
+        version=facts["version"],
+        settings=facts["settings"],
+        seed=facts["seed"],
+        fingerprint=facts["classifier"],
+        image_sha256=facts["image"],
+        frame_sha256=facts["frame"],
+        backend=facts["backend"],
+        seconds=float(result["seconds"]),
+        whyray="",
+    )
+    h, w = (int(side) for side in result["source_shape"])
+    return {
+        finding: Attribution(
+            finding=finding,
+            provenance=made,
+            values=result["values"][i],
+            to_source=result["to_source"][i],
+            source_shape=(h, w),
+            unit=str(result["unit"][i]),  # type: ignore[arg-type]
+            signed=bool(result["signed"][i]),
+        )
+        for i, finding in enumerate(facts["findings"])
+    }
