@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyray.contracts import cells_to_pixels
-from whyray.explanations import Attribution, Statement, resample
+from whyray.explanations import Attribution, Counterfactual, Statement, resample
 from whyray.types import Provenance
 
 MADE = Provenance("test", 1, {}, 0, "0" * 64, "0" * 64, "0" * 64, "torch/float32/cpu", 0.0, "0")
@@ -85,3 +85,40 @@ def test_an_attribution_is_a_copy_and_read_only() -> None:
 def test_no_evidence_no_statement() -> None:
     with pytest.raises(ValueError, match="rests on"):
         Statement(finding="mass", provenance=MADE, text="There is a mass.", audience="lay", evidence=())
+
+
+def counterfactual() -> Counterfactual:
+    """Three frames of 1 x 2 pixels; the second finding moves half as far as the first, and the other way."""
+    return Counterfactual(
+        finding="mass",
+        provenance=MADE,
+        frames=np.array([[[0.1, 0.5]], [[0.4, 0.5]], [[0.6, 0.8]]], np.float32),
+        lambdas=np.array([-3.0, 0.0, 2.0]),
+        logits=np.array([[-2.0, 1.0], [0.0, 0.2], [2.0, -1.0]]),
+        findings=("mass", "edema"),
+        base=np.zeros((1, 2), np.float32),
+        to_source=cells_to_pixels((1, 2), (4, 8)),
+        source_shape=(4, 8),
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("max", [0.3, 0.3]),
+        ("mean", [0.5 / 3, 0.1]),
+        ("mm", [0.5, 0.3]),
+        ("int", [0.25, 0.15]),
+        ("max_frame0", [0.3, 0.0]),
+    ],
+)
+def test_the_maps_of_a_path(mode: str, expected: list[float]) -> None:
+    made = counterfactual().attribution(mode)  # type: ignore[arg-type]
+    np.testing.assert_allclose(made.values[0], expected, atol=1e-6)
+    assert not made.signed
+
+
+def test_what_else_moves_along_the_path() -> None:
+    assert counterfactual().alignment() == {"mass": 1.0, "edema": -0.5} and counterfactual().zero == 1
+    with pytest.raises(ValueError, match="known: max, mean"):
+        counterfactual().attribution("largest")  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ Frozen, raw and signed, at the resolution they were computed. Scaling and colour
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -97,18 +97,50 @@ class Counterfactual(Explanation):
     source_shape: tuple[int, int]
     stop: tuple[str, str] = ("target", "target")
 
-    def attribution(self) -> Attribution:
-        """Largest absolute change along the path, as a map."""
-        zero = int(np.argmin(np.abs(self.lambdas)))
-        change = np.abs(self.frames - self.frames[zero]).max(axis=0)
+    @property
+    def zero(self) -> int:
+        """Index of the reconstruction: the frame at lambda = 0 (the nearest to it)."""
+        return int(np.argmin(np.abs(self.lambdas)))
+
+    def attribution(self, mode: MapMode = "max") -> Attribution:
+        """The change along the path as an unsigned map, in grey 0..1.
+
+        mode  "max" and "mean" of |frame - reconstruction| over the frames; "mm" |first - last frame|; "int" mean of
+              |consecutive differences|; "max_frame0" |first frame - reconstruction|: what the published "max" computes,
+              for comparison with published figures only.
+        Raises ValueError for another mode.
+        """
+        if mode not in _CHANGES:
+            raise ValueError(f"the map {mode!r} came; known: {', '.join(_CHANGES)}")
         return Attribution(
             finding=self.finding,
             provenance=self.provenance,
-            values=change,
+            values=_CHANGES[mode](np.asarray(self.frames, np.float64), self.zero),
             to_source=self.to_source,
             source_shape=self.source_shape,
             signed=False,
         )
+
+    def alignment(self) -> dict[str, float]:
+        """finding -> its change of logit along the path over that of the explained finding (which is 1).
+
+        1 = moves alike, 0 = does not move, below 0 = moves against; NaN where the explained finding does not move.
+        (Relative change after Cohen et al., arXiv 2312.02186.)
+        """
+        moved = np.asarray(self.logits[-1] - self.logits[0], np.float64)
+        own = moved[self.findings.index(self.finding)]
+        share = moved / own if own else np.full(len(moved), np.nan)
+        return {name: float(value) for name, value in zip(self.findings, share, strict=True)}
+
+
+MapMode = Literal["max", "mean", "mm", "int", "max_frame0"]
+_CHANGES: dict[str, Callable[[NDArray[np.float64], int], NDArray[np.float64]]] = {
+    "max": lambda frames, zero: np.abs(frames - frames[zero]).max(axis=0),
+    "mean": lambda frames, zero: np.abs(frames - frames[zero]).mean(axis=0),
+    "mm": lambda frames, zero: np.abs(frames[-1] - frames[0]),
+    "int": lambda frames, zero: np.abs(np.diff(frames, axis=0)).sum(axis=0) / max(1, len(frames) - 1),
+    "max_frame0": lambda frames, zero: np.abs(frames[0] - frames[zero]),
+}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
