@@ -115,7 +115,7 @@ class Counterfactual(Explanation):
         return Attribution(
             finding=self.finding,
             provenance=self.provenance,
-            values=_CHANGES[mode](np.asarray(self.frames, np.float64), self.zero),
+            values=_CHANGES[mode](np.asarray(self.frames, np.float64), self.zero).astype(np.float32),
             to_source=self.to_source,
             source_shape=self.source_shape,
             signed=False,
@@ -137,8 +137,8 @@ MapMode = Literal["max", "mean", "mm", "int", "max_frame0"]
 _CHANGES: dict[str, Callable[[NDArray[np.float64], int], NDArray[np.float64]]] = {
     "max": lambda frames, zero: np.abs(frames - frames[zero]).max(axis=0),
     "mean": lambda frames, zero: np.abs(frames - frames[zero]).mean(axis=0),
-    "mm": lambda frames, zero: np.abs(frames[-1] - frames[0]),
-    "int": lambda frames, zero: np.abs(np.diff(frames, axis=0)).sum(axis=0) / max(1, len(frames) - 1),
+    "mm": lambda frames, _zero: np.abs(frames[-1] - frames[0]),
+    "int": lambda frames, _zero: np.abs(np.diff(frames, axis=0)).sum(axis=0) / max(1, len(frames) - 1),
     "max_frame0": lambda frames, zero: np.abs(frames[0] - frames[zero]),
 }
 
