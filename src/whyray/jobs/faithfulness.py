@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..contracts import Classifier, Context, Explainer
 from ..engine.passes import predict
-from ..errors import DataError, InputError, Stopped, UnmetNeed, WhyrayError
+from ..errors import DataError, InputError, UnmetNeed, WhyrayError
+from ..explanations import Attribution
 from ..metrics._intervals import REPLICATES, Means
 from ..metrics.significance import Difference
 from ..registry import explainer as explainer_from
 from ..types import Case, Radiograph, Report, Score
 from ._faithful import CURVES, Trial, again, at_input, curves
 from ._faithful_scores import Arrays, Chosen, Task, cascades_of, mean_curves, notes_of, rows_of, table, union
+from ._maps import Maker, attributions
 from ._randomised import weight_dependence
 from .explain import check_needs, finding_of
 from .files import silent
@@ -89,10 +91,10 @@ def evaluate_faithfulness(
     chosen, failures = choose_pairs(classifier, cases, wanted, pairs)
     if not chosen:
         raise DataError(f"no picture has a finding to explain (pairs={pairs!r}); give other pictures, or pairs='all'")
-    bench = _Bench(classifier, asked, trial, seed)
-    tasks = plan_tasks(chosen, tuple(asked), trial)
     with tempfile.TemporaryDirectory() as folder:
-        done = _done(bench, tasks, store or Store(Path(folder)), report, cancelled)
+        maker = Maker(classifier, asked, seed, store or Store(Path(folder)), cancelled)
+        bench = _Bench(maker, trial)
+        done = _done(bench, plan_tasks(chosen, tuple(asked), trial), report, cancelled)
     rows = rows_of(done)
     controls = {label for label, e in asked.items() if e.control}
     scores, differences = table(rows, trial, controls, notes=notes_of(done), seed=seed, replicates=replicates)
@@ -102,7 +104,7 @@ def evaluate_faithfulness(
         differences=differences,
         curves={name: mean_curves(whole, trial, name, seed=seed) for name in CURVES},
         cascade=cascades_of(done, seed),
-        skipped=bench.skipped,
+        skipped=maker.skipped,
         failures=(*failures, *bench.failures),
         facts=_facts(classifier, trial, seed, pairs, chosen),
     )
@@ -145,11 +147,12 @@ def plan_tasks(chosen: Sequence[Chosen], labels: Sequence[str], trial: Trial) ->
 
 
 def _done(
-    bench: _Bench, tasks: Sequence[Task], store: Store, report: Report, cancelled: Callable[[], bool]
+    bench: _Bench, tasks: Sequence[Task], report: Report, cancelled: Callable[[], bool]
 ) -> dict[Task, Arrays | str]:
     """What each task measured, from the store or now, or why it could not."""
     cells = [Cell(bench.facts(task), f"{task.kind} of {task.label}", task) for task in tasks]
     groups = [list(members) for _, members in groupby(cells, key=lambda c: c.given.chosen)]
+    store = bench.maker.store
     ran = run(groups, bench, store, total=len(groups), report=report, cancelled=cancelled)
     done: dict[Task, Arrays | str] = {}
     for cell in cells:
@@ -159,88 +162,104 @@ def _done(
 
 
 class _Bench:
-    """Measures tasks. Those of one picture share the radiograph and what was paid for it.
+    """Measures tasks. Those of one picture share the radiograph and what was paid for it; maps are cells of their own.
 
-    skipped   explainer -> why it cannot work with this classifier.
-    failures  one sentence a task that failed otherwise.
+    failures  one sentence a task that failed; what an explainer cannot do at all is in ``maker.skipped``.
     """
 
-    def __init__(self, classifier: Classifier, asked: Mapping[str, Explainer], trial: Trial, seed: int) -> None:
-        self.classifier, self.asked, self.trial, self.seed = classifier, asked, trial, seed
-        self.skipped: dict[str, str] = {}
+    def __init__(self, maker: Maker, trial: Trial) -> None:
+        self.maker, self.trial = maker, trial
+        self.classifier = maker.classifier
         self.failures: list[str] = []
         self._at: tuple[str, Radiograph, Context] | None = None
 
     def facts(self, task: Task) -> dict[str, Any]:
         """Everything that the arrays of a task depend on."""
-        from ..engine.backends import runner_for
-
-        explainer, trial = self.asked[task.label], asdict(self.trial)
+        explainer, trial = self.maker.asked[task.label], asdict(self.trial)
         return {
             "kind": f"faithfulness/{task.kind}",
             "version": VERSION,
             "images": [c.sha256 for c in task.chosen],
             "findings": [list(c.findings) for c in task.chosen],
             "explainer": [explainer.name, explainer.version, asdict(explainer)],
-            "seed": self.seed,
+            "seed": self.maker.seed,
             "fingerprint": self.classifier.fingerprint,
-            "backend": [self.classifier.backend, runner_for(self.classifier, precision=self.trial.precision).name],
+            "backend": [self.classifier.backend, _runner(self.classifier, self.trial)],
             "trial": {name: trial[name] for name in USES[task.kind]},
         }
 
     def __call__(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Made]]:
         """Each cell with its arrays, or with the sentence that says why there are none."""
+        maps = self.maps([c.given for c in cells if c.given.kind == "curves"])
         for cell in cells:
             task: Task = cell.given
             try:
-                if task.label in self.skipped:
-                    raise UnmetNeed(self.skipped[task.label])
-                check_needs(self.asked[task.label], self.classifier, self.asked)
-                yield cell, self.measure(task)
+                yield cell, self.measure(task, maps.get(task))
             except UnmetNeed as reason:
-                if task.kind == "curves":
-                    self.skipped[task.label] = str(reason)
                 yield cell, str(reason)
-            except Stopped:
-                raise
             except WhyrayError as error:
+                if error.exit_code != 2:  # a full disk, a stop: no use to go on
+                    raise
                 self.failures.append(f"{task.chosen[0].case.id}, {cell.about}: {error}")
                 yield cell, str(error)
 
-    def measure(self, task: Task) -> Arrays:
+    def maps(self, tasks: Sequence[Task]) -> dict[Task, Mapping[str, Attribution] | str]:
+        """The maps of one picture, from the store or made now, or why there are none."""
+        if not tasks:
+            return {}
+        radiograph, _ = self.at(tasks[0].chosen[0].case)
+        frame, maker = self.classifier.prepare(radiograph).sha256, self.maker
+        cells = {t: maker.cell(t.label, radiograph, t.chosen[0].findings, frame) for t in tasks}
+        failed = run([list(cells.values())], maker.work, maker.store).failed
+        out: dict[Task, Mapping[str, Attribution] | str] = {}
+        for task, cell in cells.items():
+            kept = maker.store.get(cell.key)
+            out[task] = attributions(cell.facts, kept) if kept else failed.get(cell.key, "")
+        return out
+
+    def measure(self, task: Task, maps: Mapping[str, Attribution] | str | None) -> Arrays:
         """The arrays of one task. Raises UnmetNeed."""
-        explainer = self.asked[task.label]
+        if task.label in self.maker.skipped:
+            raise UnmetNeed(self.maker.skipped[task.label])
+        explainer = self.maker.asked[task.label]
+        check_needs(explainer, self.classifier, self.maker.asked)
         if task.kind == "weights":
             return self.weights(task.chosen, explainer)
         (chosen,) = task.chosen
         radiograph, context = self.at(chosen.case)
         if task.kind == "again":
             return again(explainer, self.classifier, radiograph, chosen.findings, self.trial, context)
-        (made,) = explainer.explain(self.classifier, [radiograph], chosen.findings, context)
+        if maps is None or isinstance(maps, str):
+            raise WhyrayError(maps or "there is no map")
         frame = self.classifier.prepare(radiograph)
-        maps = {f: at_input(made[f], frame) for f in chosen.findings}
-        return curves(self.classifier, frame, maps, self.trial, context)
+        inputs = {f: at_input(maps[f], frame) for f in chosen.findings}
+        return curves(self.classifier, frame, inputs, self.trial, context)
 
     def at(self, case: Case) -> tuple[Radiograph, Context]:
         """The radiograph, read once while its tasks are in turn, and a context that shares its passes."""
         if self._at is None or self._at[0] != case.id:
-            self._at = case.id, case.radiograph(), Context(seed=self.seed)
+            self._at = case.id, case.radiograph(), Context(seed=self.maker.seed, cancelled=self.maker.cancelled)
         return self._at[1], self._at[2]
 
     def weights(self, few: Sequence[Chosen], explainer: Explainer) -> Arrays:
         """Similarity of the maps of forgetting copies, of every finding that any of the pictures has."""
         pictures = [c.case.radiograph() for c in few]
-        context, stages = Context(seed=self.seed), self.trial.stages
+        context, stages = Context(seed=self.maker.seed, cancelled=self.maker.cancelled), self.trial.stages
         return weight_dependence(explainer, self.classifier, pictures, union(few), context, stages=stages).arrays()
 
 
-def _facts(classifier: Classifier, trial: Trial, seed: int, pairs: Pairs, chosen: Sequence[Chosen]) -> dict[str, Any]:
+def _runner(classifier: Classifier, trial: Trial) -> str:
+    """Engine, precision and device of the passes behind curves."""
     from ..engine.backends import runner_for
 
+    return runner_for(classifier, precision=trial.precision).name
+
+
+def _facts(classifier: Classifier, trial: Trial, seed: int, pairs: Pairs, chosen: Sequence[Chosen]) -> dict[str, Any]:
     return {
         "classifier": classifier.name,
         "fingerprint": classifier.fingerprint,
-        "backend": runner_for(classifier, precision=trial.precision).name,
+        "backend": _runner(classifier, trial),
         "trial": asdict(trial),
         "seed": seed,
         "pairs": pairs,
