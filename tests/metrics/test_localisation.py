@@ -157,6 +157,8 @@ def test_human_points_are_x_y_and_any_counts() -> None:
     assert loc.hit_points(np.array([[46.0, 5.0]]), truth, 2) == 1.0
     assert loc.hit_points(np.array([[1e9, -1e9]]), truth, 2) == 0.0, "a point off the picture"
     assert loc.hit_points(np.empty((0, 2)), truth) == 0.0
+    for x in (34.9, 35.0, 44.9, 45.0):  # the published int(x) is the nearest pixel of x - 0.5
+        assert loc.hit_points(np.array([[x - 0.5, 5.0]]), truth) == float(truth[5, int(x)])
     assert math.isnan(loc.hit_points(np.array([[40.0, 5.0]]), NOTHING))
 
 

@@ -89,7 +89,7 @@ def write_results(
     names = [name_of(f) for f in scores.findings]
     order = np.argsort(names, kind="stable")
     head = [names[i] for i in order]
-    rows = [[*_texts(row[order]), key] for row, key in zip(scores.values, scores.ids, strict=True)]
+    rows = [[*_texts(row[order]), key] for row, key in sorted_rows(scores)]
     columns = {key: np.asarray(values)[order] for key, values in summary.items()}
     lines = [[name, *_texts(np.array([c[i] for c in columns.values()]))] for i, name in enumerate(head)]
     _write(folder, f"{metric}_results_per_cxr.csv", [*head, IDS], rows)
@@ -106,6 +106,11 @@ def write_percentage_decrease(
     order = np.argsort(-decrease, kind="stable")  # NaN last
     rows = [[name_of(findings[i]), *_texts(np.array([np.asarray(c)[i] for c in columns.values()]))] for i in order]
     _write(folder, f"{metric}_pct_decrease.csv", ["", *columns], rows)
+
+
+def sorted_rows(scores: Table) -> list[tuple[NDArray[np.float64], str]]:
+    """(values, id) in the order of the ids: the order in which the published scheme numbers its pictures."""
+    return sorted(zip(scores.values, scores.ids, strict=True), key=lambda pair: pair[1])
 
 
 def read_table(path: Source) -> Table:

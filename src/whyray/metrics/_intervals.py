@@ -89,7 +89,8 @@ def chexlocalize_intervals(values: NDArray[np.floating[Any]], replicates: int = 
     """The published scheme, number for number (Saporta et al., 2022): pictures are drawn, not patients; the reported
     value is the mean of the replicates, the interval the ``int(.025 r) - 1``-th and ``int(.975 r) - 1``-th of them.
 
-    For comparison with published tables only: pictures of one patient are not independent, so it is too narrow.
+    Rows in the order of the pictures' ids. For comparison with published tables only: pictures of one patient are not
+    independent, so it is too narrow.
     """
     sums = _sums_and_counts(values)
     rng = np.random.RandomState(seed)  # the published numbers are of this generator

@@ -53,11 +53,12 @@ def hit_points(
 ) -> float:
     """1 where any of a reader's points ``[n, 2]`` (x, y) lies in the truth, else 0; NaN where there is no truth.
 
-    No point is a miss. A point belongs to the pixel nearest to it.
+    No point is a miss. A point belongs to the pixel nearest to it: where a file counts from the first pixel's edge and
+    not its centre (CheXlocalize, whose code cuts decimals off), take 0.5 from both coordinates first.
     """
     if not truth.any():
         return float("nan")
-    pixels = np.rint(np.asarray(points, np.float64).reshape(-1, 2)[:, ::-1]).astype(np.int64)
+    pixels = np.floor(np.asarray(points, np.float64).reshape(-1, 2)[:, ::-1] + 0.5).astype(np.int64)
     if not len(pixels):
         return 0.0
     reach, sampling = _tolerance(tolerance_px, tolerance_mm, spacing_mm)

@@ -176,8 +176,8 @@ def map_scores(
 
 
 def score_map(values: Map, truth: Bits, masking: Masking, probability: float = 1.0) -> dict[str, float]:
-    """Every score of ``METRICS`` of one signed map at source pixels. The cut-off empties the mask; the scores of the map
-    itself do not know it."""
+    """Every score of ``METRICS`` of one signed map at source pixels. The cut-off empties the mask; the scores of the
+    map itself do not know it."""
     strength = masking.strength(values)
     mask = masking.mask_of(strength, area=int(np.count_nonzero(truth)), probability=probability)
     return overlap_scores(mask, truth) | map_scores(strength, truth)

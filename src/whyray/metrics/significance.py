@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -43,23 +43,10 @@ class Difference:
 
 def paired_difference(
     first: Values, second: Values, patients: Sequence[str], replicates: int = REPLICATES, seed: int = 0
-) -> tuple[float, float, float, float, int]:
-    """(mean difference, low, high, p, n) of two columns ``[n]`` on the same pictures; NaN in either leaves one out.
-
-    p is twice the share of replicates on the far side of 0, each side counted with its ties and one more: at most 0.05
-    where the interval leaves 0 out, up to the rounding of a replicate.
-    """
-    gap = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    kept = ~np.isnan(gap)
-    names = [p for p, k in zip(patients, kept, strict=True) if k]
-    found = weighted_mean_intervals(gap[kept], names, replicates, seed)
-    return (
-        float(found.mean[0]),
-        float(found.low[0]),
-        float(found.high[0]),
-        two_sided(found.replicates[:, 0]),
-        len(names),
-    )
+) -> Difference:
+    """``compare`` of two columns ``[n]`` on the same pictures."""
+    methods = {"first": first, "second": second}
+    return compare(methods, patients, replicates=replicates, seed=seed)[0]
 
 
 def two_sided(replicates: NDArray[np.float64]) -> float:
@@ -95,29 +82,46 @@ def compare(
     seed: int = 0,
     wilcoxon: bool = False,
 ) -> list[Difference]:
-    """Every pair of methods (or ``pairs``) on one metric ``[n]`` of the same pictures, Holm-corrected together."""
+    """Every pair of methods (or ``pairs``) on one metric ``[n]`` of the same pictures, Holm-corrected together.
+
+    NaN in either leaves a picture out of that pair. p is twice the share of replicates on the far side of 0, each side
+    counted with its ties and one more: below 0.05 where the interval leaves 0 out, up to the rounding of a replicate.
+    All pairs share the draws.
+    """
     wanted = list(pairs) if pairs is not None else list(combinations(methods, 2))
-    found = []
-    for a, b in wanted:
-        first, second = (np.asarray(methods[m], np.float64) for m in (a, b))
-        mean, low, high, p, n = paired_difference(first, second, patients, replicates, seed)
-        kept = [str(q) for q, d in zip(patients, first - second, strict=True) if not np.isnan(d)]
-        signed = signed_rank(first, second, patients) if wilcoxon else float("nan")
-        found.append(Difference(a, b, mean, low, high, p, n, len(set(kept)), wilcoxon=signed))
-    adjusted = holm([d.p for d in found])
-    return [replace(d, adjusted=float(q)) for d, q in zip(found, adjusted)]
+    columns = {name: np.asarray(values, np.float64) for name, values in methods.items()}
+    names = np.asarray(patients, dtype=str)
+    gaps = np.stack([columns[a] - columns[b] for a, b in wanted], axis=1) if wanted else np.empty((len(names), 0))
+    found = weighted_mean_intervals(gaps, patients, replicates, seed)
+    p = [two_sided(column) for column in found.replicates.T]
+    return [
+        Difference(
+            first=first,
+            second=second,
+            difference=float(found.mean[j]),
+            low=float(found.low[j]),
+            high=float(found.high[j]),
+            p=p[j],
+            n=int(found.n[j]),
+            patients=len(np.unique(names[~np.isnan(gaps[:, j])])),
+            adjusted=float(adjusted),
+            wilcoxon=signed_rank(gaps[:, j], patients) if wilcoxon else float("nan"),
+        )
+        for j, ((first, second), adjusted) in enumerate(zip(wanted, holm(p), strict=True))
+    ]
 
 
-def signed_rank(first: Values, second: Values, patients: Sequence[str]) -> float:
-    """p of Wilcoxon's signed-rank test on each patient's mean difference, two-sided; 1 where no patient differs."""
+def signed_rank(gaps: Values, patients: Sequence[str]) -> float:
+    """p of Wilcoxon's signed-rank test, two-sided, on each patient's mean of the paired differences ``[n]`` (NaN = left
+    out); 1 where no patient differs."""
     from scipy.stats import wilcoxon
 
-    gap = np.asarray(first, np.float64) - np.asarray(second, np.float64)
-    kept = ~np.isnan(gap)
+    gaps = np.asarray(gaps, np.float64)
+    kept = ~np.isnan(gaps)
     _names, index = np.unique(np.asarray(patients, dtype=str)[kept], return_inverse=True)
     if not len(index):
         return float("nan")
-    means = np.bincount(index, gap[kept]) / np.bincount(index)
+    means = np.bincount(index, gaps[kept]) / np.bincount(index)
     return float(wilcoxon(means).pvalue) if np.any(means) else 1.0
 
 
