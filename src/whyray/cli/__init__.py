@@ -24,14 +24,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     except WhyrayError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # `whyray ... | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _nobody_reads_on()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # typer makes an exit with 1 of it before we see it
+            _nobody_reads_on()
+        raise
     except OSError as error:
         if error.errno not in FULL:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print("error: no room left to write; free some and run again", file=sys.stderr)
         sys.exit(5)
+
+
+def _nobody_reads_on() -> None:
+    """``whyray ... | head``: what is left to write goes nowhere, and that is no error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(0)
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> None:
