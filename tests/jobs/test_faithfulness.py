@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,6 +235,20 @@ def test_mean_curves_run_from_whole_to_filled(measured) -> None:  # type: ignore
     assert measured.curves["insertion"]["gradcam"].mean.shape == (5,)
     layers, means = measured.cascade["edges"]
     assert layers[0] == 0 and (means.mean == 1).all()
+
+
+def test_saved_as_page_json_and_tables(measured, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    page = measured.save(tmp_path / "out")
+    text = page.read_text()
+    assert text.count("<svg") == 5 and "Not for clinical use" in text and "<script" not in text
+    assert "centre" in text and "Only 3 patients" in text and "copy it again" in text
+    data = json.loads((page.parent / "faithfulness.json").read_text())
+    assert len(data["scores"]) == len(measured.scores) and data["facts"]["trial"]["fill"] == "blur"
+    assert data["curves"]["deletion"]["gradcam"]["mean"][0] == pytest.approx(1)
+    with (page.parent / "faithfulness.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {r["metric"] for r in rows} == set(metric.METRICS) and all(int(r["n"]) <= 3 for r in rows)
+    assert (page.parent / "faithfulness_differences.csv").read_text().count("gradcam") == 3 * len(metric.METRICS)
 
 
 def test_what_cannot_work_is_skipped_with_the_reason(mini: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

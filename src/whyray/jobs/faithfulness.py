@@ -13,6 +13,7 @@ from ..contracts import Classifier, Context, Explainer
 from ..engine.passes import predict
 from ..errors import DataError, InputError, UnmetNeed, WhyrayError
 from ..explanations import Attribution
+from ..io.whole import disk_errors, write_whole
 from ..metrics._intervals import REPLICATES, Means
 from ..metrics.significance import Difference
 from ..registry import explainer as explainer_from
@@ -50,6 +51,7 @@ class Faithfulness:
     cascade      explainer -> (random layers at each stage ``[s]``, mean Spearman there).
     skipped      explainer -> why it could not be measured.
     failures     one sentence a picture that could not be read.
+    controls     explainers that look at nothing of the classifier.
     facts        trial, seed, which pairs, classifier and its fingerprint, number of pictures.
     """
 
@@ -59,7 +61,19 @@ class Faithfulness:
     cascade: Mapping[str, tuple[NDArray[np.int64], Means]] = field(repr=False)
     skipped: Mapping[str, str]
     failures: tuple[str, ...]
+    controls: tuple[str, ...]
     facts: Mapping[str, Any]
+
+    def save(self, directory: str | Path) -> Path:
+        """Write faithfulness.json, .csv, _differences.csv and .html into the folder; returns the page."""
+        from ._faithful_files import files_of
+
+        out = Path(directory)
+        with disk_errors(out):
+            out.mkdir(parents=True, exist_ok=True)
+            for name, content in files_of(self).items():
+                write_whole(out / name, content)
+        return out / "faithfulness.html"
 
 
 def evaluate_faithfulness(
@@ -96,7 +110,7 @@ def evaluate_faithfulness(
         bench = _Bench(maker, trial)
         done = _done(bench, plan_tasks(chosen, tuple(asked), trial), report, cancelled)
     rows = rows_of(done)
-    controls = {label for label, e in asked.items() if e.control}
+    controls = tuple(label for label, e in asked.items() if e.control)
     scores, differences = table(rows, trial, controls, notes=notes_of(done), seed=seed, replicates=replicates)
     whole = {label: [r for r in members if "deletion" in r.arrays] for label, members in rows.items()}
     return Faithfulness(
@@ -106,6 +120,7 @@ def evaluate_faithfulness(
         cascade=cascades_of(done, seed),
         skipped=maker.skipped,
         failures=(*failures, *bench.failures),
+        controls=controls,
         facts=_facts(classifier, trial, seed, pairs, chosen),
     )
 
