@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 
-from whyray.report.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, _apart, _ticks, curves_svg
+from whyray.report.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, _ticks, curves_svg
 
 X = np.linspace(0, 1, 5)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -55,9 +55,13 @@ def test_nothing_to_draw_is_still_a_picture() -> None:
     assert drawn([Curve("flat", X, np.full(5, 3.0))]).tag == f"{SVG}svg"
 
 
-def test_labels_do_not_touch() -> None:
-    placed = sorted(_apart([100.0] * 8 + [290.0, 291.0]))
-    assert min(np.diff(placed)) >= 13.9 and placed[0] >= TOP and placed[-1] <= HEIGHT
+def test_labels_stand_in_the_order_of_the_lines_and_fit() -> None:
+    names = [f"a long name {i}:setting=true" for i in range(11)]
+    svg = drawn([Curve(name, X, (1 - X) * (i % 7) + i / 100) for i, name in enumerate(names)])
+    labels = [t for t in svg.iter(f"{SVG}text") if (t.text or "").endswith("…")]
+    heights = [float(t.get("y") or 0) for t in labels]
+    assert heights == sorted(heights) and min(np.diff(heights)) >= 16 and heights[-1] < HEIGHT - BOTTOM
+    assert labels[0].text == names[6][:16] + "…"
 
 
 def test_ticks_enclose_the_range() -> None:

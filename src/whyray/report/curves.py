@@ -1,7 +1,6 @@
-"""Curves as inline SVG: a mean and its interval for each method, named at the line's end. No script, no style.
+"""Curves as inline SVG: a mean and its interval for each method, named beside it. No script, no style attribute.
 
-Colours follow the page (``currentColor``) where the page is known; methods get hues of equal lightness, controls are
-grey and dashed.
+Text follows the colour of the page; methods get hues of equal lightness, controls are grey and dashed.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-WIDTH, HEIGHT = 560, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 132, 14, 44
-LINE_HEIGHT = 14.0
+WIDTH, HEIGHT = 600, 300
+LEFT, RIGHT, TOP, BOTTOM = 52, 168, 14, 44
+LINE_HEIGHT = 17.0
 HUES = (250, 40, 150, 320, 95, 200, 355, 280)  # neighbours in the list are far apart on the circle
 DASHES = ("6 4", "2 3", "9 3 2 3")
 
@@ -48,7 +47,7 @@ def curves_svg(
     y_range: tuple[float, float] | None = None,
     description: str = "",
 ) -> str:
-    """An ``<svg>`` element of 560 x 300 units that scales with its container; every text is escaped.
+    """An ``<svg>`` element of 600 x 300 units that scales with its container; every text is escaped.
 
     ``description`` is read to those who cannot see it. Curves without a finite value are left out.
     """
@@ -58,7 +57,7 @@ def curves_svg(
     colours = _colours(shown)
     parts += [_band(c, frame, colour) for c, (colour, _) in zip(shown, colours, strict=True)]
     parts += [_line(c, frame, colour, dash) for c, (colour, dash) in zip(shown, colours, strict=True)]
-    parts += _names(shown, frame, [colour for colour, _ in colours])
+    parts += _names(shown, colours)
     about = f"<title>{escape(title)}</title><desc>{escape(description or _read_aloud(shown))}</desc>"
     return (
         f'<svg class="curves" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -131,40 +130,25 @@ def _line(curve: Curve, frame: _Frame, colour: str, dash: str) -> str:
             continue
         steps.append(f"{pen}{frame.at(x, y)[0]:.1f} {frame.at(x, y)[1]:.1f}")
         pen = "L"
+    return f'<path d="{"".join(steps)}" {_stroke(curve, colour, dash)} stroke-linejoin="round"/>'
+
+
+def _stroke(curve: Curve, colour: str, dash: str) -> str:
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    look = f'stroke="{colour}" stroke-width="{1.5 if curve.control else 2.2}" fill="none" stroke-linejoin="round"'
-    return f'<path d="{"".join(steps)}" {look}{dashed}/>'
+    return f'stroke="{colour}" stroke-width="{1.5 if curve.control else 2.2}" fill="none"{dashed}'
 
 
-def _names(curves: Sequence[Curve], frame: _Frame, colours: Sequence[str]) -> list[str]:
-    """Each label beside the end of its line, moved apart where they would touch, with a leader to its line."""
-    ends = []
-    for curve in curves:
-        last = int(np.flatnonzero(np.isfinite(curve.y))[-1])
-        ends.append(frame.at(float(curve.x[last]), float(curve.y[last])))
-    places = _apart([y for _, y in ends])
+def _names(curves: Sequence[Curve], looks: Sequence[tuple[str, str]]) -> list[str]:
+    """A sample of each line with its label, ordered as the lines lie: by their mean height (their ends often meet)."""
     out = []
-    for curve, (x, y), place, colour in zip(curves, ends, places, colours, strict=True):
-        edge = WIDTH - RIGHT + 16
-        label = curve.label if len(curve.label) <= 18 else curve.label[:17] + "…"
-        out.append(f'<path d="M{x + 2:.1f} {y:.1f}L{edge - 4} {place:.1f}" stroke="{colour}" stroke-opacity=".5"/>')
-        out.append(f'<text x="{edge}" y="{place + 4:.1f}" fill="{colour}">{escape(label)}</text>')
+    order = np.argsort([-float(np.nanmean(c.y)) for c in curves], kind="stable")
+    for row, i in enumerate(order):
+        curve, (colour, dash) = curves[i], looks[i]
+        x, y = WIDTH - RIGHT + 14, TOP + 6 + row * LINE_HEIGHT
+        label = curve.label if len(curve.label) <= 17 else curve.label[:16] + "…"
+        out.append(f'<path d="M{x} {y:.1f}H{x + 20}" {_stroke(curve, colour, dash)}/>')
+        out.append(f'<text x="{x + 25}" y="{y + 4:.1f}" fill="currentColor">{escape(label)}</text>')
     return out
-
-
-def _apart(heights: Sequence[float]) -> list[float]:
-    """The heights, each at least a line below the one above it, the whole kept inside the picture."""
-    order = np.argsort(heights, kind="stable")
-    placed = np.array(heights, np.float64)
-    lowest = TOP
-    for i in order:
-        placed[i] = lowest = max(placed[i], lowest)
-        lowest += LINE_HEIGHT
-    limit = HEIGHT - 8.0
-    for i in order[::-1]:
-        placed[i] = min(placed[i], limit)
-        limit = placed[i] - LINE_HEIGHT
-    return [float(p) for p in placed]
 
 
 def _colours(curves: Sequence[Curve]) -> list[tuple[str, str]]:
@@ -172,7 +156,7 @@ def _colours(curves: Sequence[Curve]) -> list[tuple[str, str]]:
     out, methods, controls = [], 0, 0
     for curve in curves:
         if curve.control:
-            out.append((_hex(0.62, 0, 0.0), DASHES[controls % len(DASHES)]))
+            out.append((_hex(0.5 + 0.12 * (controls % len(DASHES)), 0, 0.0), DASHES[controls % len(DASHES)]))
             controls += 1
         else:
             out.append((_hex(0.62, HUES[methods % len(HUES)], 0.13), "" if methods < len(HUES) else "4 2"))
