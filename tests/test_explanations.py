@@ -96,6 +96,7 @@ def counterfactual() -> Counterfactual:
         lambdas=np.array([-3.0, 0.0, 2.0]),
         logits=np.array([[-2.0, 1.0], [0.0, 0.2], [2.0, -1.0]]),
         findings=("mass", "edema"),
+        probabilities=np.array([0.1, 0.5, 0.9]),
         base=np.zeros((1, 2), np.float32),
         to_source=cells_to_pixels((1, 2), (4, 8)),
         source_shape=(4, 8),

@@ -82,6 +82,7 @@ class Counterfactual(Explanation):
     lambdas        float64 ``[k]``; 0 is the reconstruction.
     logits         float64 ``[k, f]`` of **all** findings of the classifier, in its order.
     findings       the classifier's findings, in order.
+    probabilities  float64 ``[k]`` of the explained finding, as the classifier's card gives them.
     base           float32 ``[h', w']``: the model's own view of the original, on the same grid.
     to_source      affine from frame pixels to source pixels.
     stop           why the search ended, per side: "target", "monotone", "distortion", "range".
@@ -91,6 +92,7 @@ class Counterfactual(Explanation):
     frames: NDArray[np.float32]
     lambdas: NDArray[np.float64]
     logits: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
     findings: tuple[str, ...]
     base: NDArray[np.float32]
     to_source: NDArray[np.float64]

@@ -37,6 +37,7 @@ KINDS: dict[str, Explanation] = {
         lambdas=np.array([-1.0, 0, 1]),
         logits=RNG.normal(size=(3, 2)),
         findings=("pneumonia", "mass"),
+        probabilities=np.array([0.2, 0.5, 0.8]),
         base=RNG.random((8, 8), np.float32),
         stop=("range", "target"),
         **GRID,

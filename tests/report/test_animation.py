@@ -29,6 +29,7 @@ def path() -> Counterfactual:
         lambdas=np.array([-2.0, -1.0, 0.0, 1.0, 2.0]),
         logits=np.array([[-3.0], [-1.0], [0.0], [1.0], [3.0]]),
         findings=("pleural_effusion",),
+        probabilities=1 / (1 + np.exp(-np.array([-3.0, -1.0, 0.0, 1.0, 3.0]))),
         base=ramp,
         to_source=cells_to_pixels((30, 40), (300, 400)),
         source_shape=(300, 400),
@@ -56,9 +57,9 @@ def test_frames_keep_the_grey_values_and_the_gauge_follows_the_prediction(path: 
     assert filled == sorted(filled) and filled[4] - filled[0] > 300
 
 
-def test_given_probabilities_are_shown_and_the_operating_point_is_marked(path: Counterfactual) -> None:
-    plain = a.drawn_frames(path, np.full(5, 0.5), side=300)
-    marked = a.drawn_frames(path, np.full(5, 0.5), threshold=0.9, side=300)
+def test_the_operating_point_is_marked(path: Counterfactual) -> None:
+    plain = a.drawn_frames(path, side=300)
+    marked = a.drawn_frames(path, threshold=0.9, side=300)
     changed = np.abs(np.asarray(plain[0], int) - np.asarray(marked[0], int)).sum((0, 2)).nonzero()[0]
     assert changed.min() > 0.85 * 300 and changed.max() < 0.95 * 300
 

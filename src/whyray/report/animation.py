@@ -27,26 +27,16 @@ MILLISECONDS = 110
 _PANEL, _INK, _DIM, _LINE, _FILL = (16, 18, 22), (228, 231, 235), (150, 157, 167), (70, 75, 82), (217, 140, 40)
 
 
-def drawn_frames(
-    made: Counterfactual,
-    probabilities: NDArray[np.floating] | None = None,
-    threshold: float | None = None,
-    side: int = SIDE,
-) -> list[Image.Image]:
-    """One RGB picture a frame, from the finding weaker to stronger, with a gauge of the prediction below it.
+def drawn_frames(made: Counterfactual, threshold: float | None = None, side: int = SIDE) -> list[Image.Image]:
+    """One RGB picture a frame, from the finding weaker to stronger, with a gauge of its probability below.
 
-    probabilities  ``[k]`` in 0..1, as the classifier's card gives them; the sigmoid of the logits where None.
-    threshold      the operating point, marked on the gauge.
+    threshold  the operating point, marked on the gauge.
     """
-    column = made.findings.index(made.finding)
-    if probabilities is None:
-        probabilities = 1 / (1 + np.exp(-made.logits[:, column]))
     h, w = made.frames.shape[1:]
-    scale = side / max(h, w)
-    size = (round(w * scale), round(h * scale))
+    size = (round(w * side / max(h, w)), round(h * side / max(h, w)))
     return [
-        _frame(picture, size, float(p), threshold, _words(made, i))
-        for i, (picture, p) in enumerate(zip(made.frames, probabilities, strict=True))
+        _frame(picture, size, float(p), threshold, words(made, i))
+        for i, (picture, p) in enumerate(zip(made.frames, made.probabilities, strict=True))
     ]
 
 
@@ -121,7 +111,7 @@ def _animated(frames: Sequence[Image.Image], kind: str, milliseconds: int, **opt
     return file.getvalue()
 
 
-def _words(made: Counterfactual, i: int) -> str:
+def words(made: Counterfactual, i: int) -> str:
     """What the frame is: its finding, and which way it was changed."""
     name = made.finding.replace("_", " ")
     if i == made.zero:

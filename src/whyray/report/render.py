@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..explanations import Attribution, Explanation
+from ..explanations import Attribution, Counterfactual, Explanation
 from ..io.records import NOTICE, ExplanationRecord, FindingRecord, Record, Results, file_stem
 from ..types import Radiograph
 from . import colours, figures
+from .film import film
 from .pages import asset, digest, environment
 from .regions import summary
 
@@ -132,7 +133,9 @@ def _finding(page: Page, finding: FindingRecord, key: str) -> dict[str, Any]:
 def _tile(
     page: Page, finding: FindingRecord, entry: ExplanationRecord, made: Explanation | str | None, key: str
 ) -> dict[str, Any]:
-    tile: dict[str, Any] = {"id": key, "record": entry, "map": None, "text": getattr(made, "text", None)}
+    tile: dict[str, Any] = {"id": key, "record": entry, "map": None, "film": None, "text": getattr(made, "text", None)}
+    if isinstance(made, Counterfactual):
+        tile["film"] = film(made, finding.threshold, key)
     attribution = _map(made)
     if attribution is not None:
         scale = page.scales.get(f"{finding.finding}/{entry.explainer}") or figures.scale_of([attribution])
