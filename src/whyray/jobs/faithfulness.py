@@ -13,7 +13,6 @@ from ..contracts import Classifier, Context, Explainer
 from ..engine.passes import predict
 from ..errors import DataError, InputError, UnmetNeed, WhyrayError
 from ..explanations import Attribution
-from ..io.whole import disk_errors, write_whole
 from ..metrics._intervals import REPLICATES, Means
 from ..metrics.significance import Difference
 from ..registry import explainer as explainer_from
@@ -31,8 +30,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+__all__ = ["Faithfulness", "Pairs", "Trial", "choose_pairs", "evaluate_faithfulness"]
+
 Pairs = Literal["predicted", "present", "all"]
 CONTROLS = ("edges", "centre", "random")
+FEW_PATIENTS = 20
 VERSION = 1  # raise it when the same trial measures something else
 USES = {  # kind of task -> fields of the trial that it depends on
     "curves": ("steps", "fill", "road", "noise", "sign", "grid", "sizes", "draws", "precision"),
@@ -64,16 +66,11 @@ class Faithfulness:
     controls: tuple[str, ...]
     facts: Mapping[str, Any]
 
-    def save(self, directory: str | Path) -> Path:
-        """Write faithfulness.json, .csv, _differences.csv and .html into the folder; returns the page."""
-        from ._faithful_files import files_of
-
-        out = Path(directory)
-        with disk_errors(out):
-            out.mkdir(parents=True, exist_ok=True)
-            for name, content in files_of(self).items():
-                write_whole(out / name, content)
-        return out / "faithfulness.html"
+    def points(self) -> dict[str, Any]:
+        """Every mean curve with its interval and n at each step, as JSON holds it; "random_layers" is the cascade."""
+        curves: dict[str, Any] = {n: {label: _points(m) for label, m in by.items()} for n, by in self.curves.items()}
+        cascade = {label: {"layers": layers.tolist(), **_points(m)} for label, (layers, m) in self.cascade.items()}
+        return {**curves, "random_layers": cascade}
 
 
 def evaluate_faithfulness(
@@ -270,8 +267,13 @@ def _runner(classifier: Classifier, trial: Trial) -> str:
     return runner_for(classifier, precision=trial.precision).name
 
 
+def _points(means: Means) -> dict[str, list[float]]:
+    return {"mean": means.mean.tolist(), "low": means.low.tolist(), "high": means.high.tolist(), "n": means.n.tolist()}
+
+
 def _facts(classifier: Classifier, trial: Trial, seed: int, pairs: Pairs, chosen: Sequence[Chosen]) -> dict[str, Any]:
-    return {
+    patients = len({c.patient for c in chosen})
+    facts = {
         "classifier": classifier.name,
         "fingerprint": classifier.fingerprint,
         "backend": _runner(classifier, trial),
@@ -279,6 +281,9 @@ def _facts(classifier: Classifier, trial: Trial, seed: int, pairs: Pairs, chosen
         "seed": seed,
         "pairs": pairs,
         "pictures": len(chosen),
-        "patients": len({c.patient for c in chosen}),
-        "again_on": min(trial.few, len(chosen)),
+        "patients": patients,
+        "made again on": min(trial.few, len(chosen)),
     }
+    if patients < FEW_PATIENTS:
+        facts["caution"] = f"{patients} patients: intervals of so few are too narrow, and p-values too small"
+    return facts
