@@ -136,7 +136,7 @@ def test_points_are_spread_evenly_over_each_baselines_line() -> None:
     draws = drawn(x, np.zeros_like(x), GradientShap(samples=12, baselines=3), np.random.default_rng(1))
     for k in range(3):
         assert sorted((draws.alphas[draws.of == k] * 4).astype(int)) == [0, 1, 2, 3]
-    assert (draws.baselines <= 0.2 * x.max() + 1e-6).all() and draws.baselines.std() > 0
+    assert (draws.baselines <= 0.1 * x.max() + 1e-6).all() and draws.baselines.std() > 0
 
 
 def test_settings_out_of_range() -> None:

@@ -51,6 +51,7 @@ class Program:
     """The folded weights of one network. ``forward`` keeps a tape, from which ``backward`` may run once a finding."""
 
     def __init__(self, network: DenseNet, columns: Sequence[int] | None = None) -> None:
+        self._recorded: dict[torch.Size, int] = {}
         with torch.no_grad():
             parts = list(network.features.children())
             ends: list[Down | Head] = [*(Down(p) for p in parts if isinstance(p, Transition)), Head(network, columns)]
@@ -76,6 +77,13 @@ class Program:
                 tape.stages[i].append((buffer, layers))
                 out.append(end.forward(buffer))
         return torch.cat(out), tape
+
+    def recorded(self, x: Tensor) -> int:
+        """Bytes of the tape of one picture ``[1, c, h, w]``."""
+        if x.shape not in self._recorded:
+            with torch.no_grad():
+                self._recorded[x.shape] = self.forward(x)[1].nbytes
+        return self._recorded[x.shape]
 
 
 class Tape:

@@ -114,12 +114,8 @@ class Sweep:
         """The batch whose forward pass records no more than ``RECORDED`` bytes."""
         x = self.make(slice(0, 1))
         program = self._program(classifier, x)
-        if program is not None:
-            with _settled(classifier):
-                each = program.forward(x)[1].nbytes
-        else:
-            with _settled(classifier), self.around():
-                each = recorded_bytes(classifier, x)
+        with _settled(classifier), self.around():
+            each = recorded_bytes(classifier, x) if program is None else program.recorded(x)
         return int(max(1, min(self.batch, self.count, RECORDED // max(each, 1))))
 
 

@@ -55,7 +55,7 @@ class GradientShap(Explainer):
     samples: int = 48
     baselines: int = 8
     baseline: str = DEFAULT_FILL
-    spread: float = 0.2
+    spread: float = 0.1
 
     def __post_init__(self) -> None:
         in_range("samples", self.samples, 1, 100_000)
