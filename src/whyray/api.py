@@ -10,32 +10,41 @@ from .contracts import Classifier, Dataset
 from .errors import SettingError
 from .jobs.explain import Explained, Plan, explain_radiographs
 from .jobs.files import Batch, explain_files, predict_files, silent
+from .jobs.plan import EvaluationPlan
 from .models.wrapped import wrap
 from .registry import MODELS
 from .types import Prediction, Radiograph, Report, Score, Voi
 
 if TYPE_CHECKING:
     from .datasets._check import DataReport
+    from .jobs.faithfulness import Faithfulness
+    from .jobs.localisation import Localisation
     from .jobs.study import Study
 
 __all__ = [
     "Batch",
+    "EvaluationPlan",
     "Explained",
     "Plan",
     "analyse_study",
     "check_dataset",
     "evaluate_classifier",
+    "evaluate_faithfulness",
+    "evaluate_localisation",
+    "evaluation_plan",
     "explain",
     "explain_files",
     "fetch_model",
     "load_dataset",
     "load_image",
     "load_model",
+    "map_options",
     "model_layers",
     "model_names",
     "predict",
     "predict_files",
     "run_recipe",
+    "sign_options",
     "train_classifier",
     "voi_option",
     "wrap",
@@ -147,6 +156,65 @@ def evaluate_classifier(
 
     cases = (load_dataset(dataset) if isinstance(dataset, str) else dataset).cases()
     return run(classifier, cases[:limit], seed=seed, report=report)
+
+
+def evaluate_localisation(
+    classifier: Classifier,
+    dataset: str | Dataset,
+    out: str | Path,
+    *,
+    plan: EvaluationPlan | None = None,
+    report: Report = silent,
+) -> Localisation:
+    """Do the maps lie where experts drew the finding? Controls always join. Look at ``.tables.scores``.
+
+    Writes plan.toml, cells/, scores.csv, scores.json, chexlocalize/ and report.html into ``out``; stop it and run it
+    again, and nothing is computed twice. Raises DataError where no picture has a region, LockedError, DiskFullError.
+    """
+    from .jobs.evaluate import localisation_into
+
+    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    return localisation_into(out, classifier, data, plan or EvaluationPlan(data.name), report)
+
+
+def evaluate_faithfulness(
+    classifier: Classifier,
+    dataset: str | Dataset,
+    out: str | Path,
+    *,
+    plan: EvaluationPlan | None = None,
+    report: Report = silent,
+) -> Faithfulness:
+    """Do the maps show what the classifier uses? Deletion, insertion, ROAD, sensitivity-n, stability, random layers.
+
+    Writes plan.toml, cells/, scores.csv, scores.json and report.html into ``out``; stop it and run it again, and
+    nothing is computed twice. Raises DataError where there is nothing to explain, LockedError, DiskFullError.
+    """
+    from .jobs.evaluate import faithfulness_into
+
+    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    return faithfulness_into(out, classifier, data, plan or EvaluationPlan(data.name), report)
+
+
+def evaluation_plan(path: str | Path | None, changes: Mapping[str, object]) -> EvaluationPlan:
+    """The plan of a TOML file (or none) with ``changes`` put in; a table of ``changes`` is merged. SettingError."""
+    from .jobs.plan import plan_with
+
+    return plan_with(path, changes)
+
+
+def map_options(options: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """``FINDING=REGION,REGION`` each, as the plan's ``map``. Raises SettingError."""
+    from .jobs.plan import mapping_from
+
+    return mapping_from(options)
+
+
+def sign_options(options: Sequence[str]) -> dict[str, object]:
+    """``SIGN`` or ``EXPLAINER=SIGN`` each, as fields of the plan's ``localisation``."""
+    from .jobs.plan import signs_from
+
+    return signs_from(options)
 
 
 def check_dataset(dataset: str | Dataset, *, limit: int | None = None, report: Report = silent) -> DataReport:

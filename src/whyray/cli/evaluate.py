@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
-from .options import Card, Data, Device, Json, Limit, Model, Seed, Threads, Weights
+from .options import Card, Data, Device, Json, Layer, Limit, Model, Seed, Threads, Weights
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Measure a classifier on a data set.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Measure a classifier, or its explanations, on a data set."
+)
+
+Out = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--out", help="Folder of the run; an interrupted run goes on from there, computing nothing twice."
+    ),
+]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", help="TOML plan (docs/evaluate.md); options override its keys.", show_default=False),
+]
+SomeData = Annotated[
+    str | None, typer.Option("-d", "--dataset", help="phantom, nih14:PATH, folder:PATH[#split] ...", show_default=False)
+]
+SomeModel = Annotated[
+    str | None, typer.Option("-m", "--model", help="As for explain. Default: mini.", show_default=False)
+]
+Explainers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-x",
+        "--explainer",
+        metavar="NAME[:KEY=VALUE,...]",
+        help="Explainer; again for more. Default: gradcam, lime, lrp, shap. The controls always join.",
+        show_default=False,
+    ),
+]
+Findings = Annotated[
+    list[str] | None, typer.Option("-f", "--finding", help="Only this finding; again for more.", show_default=False)
+]
+SomeSeed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", show_default=False)]
 
 
 @app.callback()
@@ -35,3 +71,125 @@ def classifier(
     with show.progress("evaluate", quiet=as_json) as reporter:
         scores = api.evaluate_classifier(subject, dataset, limit=limit, seed=seed, report=reporter)
     show.scores(scores, as_json)
+
+
+@app.command()
+def localisation(
+    out: Out,
+    dataset: SomeData = None,
+    model: SomeModel = None,
+    explainers: Explainers = None,
+    findings: Findings = None,
+    region_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="FINDING=REGION,...",
+            help="Experts' regions that count as a finding of the classifier. Default: those of the same name.",
+            show_default=False,
+        ),
+    ] = None,
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(help="otsu_filled, tuned, area_matched, top_k; again for more. Default: all.", show_default=False),
+    ] = None,
+    sign: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[EXPLAINER=]SIGN",
+            help="Which half of a map counts: positive, absolute, negative. Default: positive.",
+            show_default=False,
+        ),
+    ] = None,
+    tolerance_px: Annotated[
+        float | None, typer.Option(help="A hit may lie so far outside.", show_default=False)
+    ] = None,
+    tolerance_mm: Annotated[float | None, typer.Option(help="The same in millimetres.", show_default=False)] = None,
+    plan: PlanFile = None,
+    limit: Limit = None,
+    weights: Weights = None,
+    card: Card = None,
+    layer: Layer = None,
+    seed: SomeSeed = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Do the maps lie where experts drew the finding? Hits, mass, both IoU, with intervals; report.html in OUT."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    local = {"modes": mode, "tolerance_px": tolerance_px, "tolerance_mm": tolerance_mm, **api.sign_options(sign or ())}
+    given = _given(dataset, model, explainers, findings, limit, seed)
+    changes = given | _known({"map": api.map_options(region_map or ()), "localisation": _known(local)})
+    asked = api.evaluation_plan(plan, changes)
+    subject = api.load_model(asked.model, layer=layer, device=device, weights=weights, card=card)
+    with show.progress("evaluate", quiet=as_json) as reporter:
+        result = api.evaluate_localisation(subject, asked.dataset, out, plan=asked, report=reporter)
+    show.localisation(result, out, as_json)
+    raise typer.Exit(1 if result.failures else 0)
+
+
+@app.command()
+def faithfulness(
+    out: Out,
+    dataset: SomeData = None,
+    model: SomeModel = None,
+    explainers: Explainers = None,
+    findings: Findings = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="Findings of a picture: predicted (called by the model), present (labelled), all. Default: predicted.",
+            show_default=False,
+        ),
+    ] = None,
+    few: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Pictures that are explained again (noise, seeds, random layers). Default: 8.",
+            show_default=False,
+        ),
+    ] = None,
+    plan: PlanFile = None,
+    limit: Limit = None,
+    weights: Weights = None,
+    card: Card = None,
+    layer: Layer = None,
+    seed: SomeSeed = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Do the maps show what the classifier uses? Deletion, insertion, ROAD, stability, random layers; report.html."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    given = _given(dataset, model, explainers, findings, limit, seed)
+    changes = given | _known({"pairs": pairs, "faithfulness": _known({"few": few})})
+    asked = api.evaluation_plan(plan, changes)
+    subject = api.load_model(asked.model, layer=layer, device=device, weights=weights, card=card)
+    with show.progress("evaluate", quiet=as_json) as reporter:
+        result = api.evaluate_faithfulness(subject, asked.dataset, out, plan=asked, report=reporter)
+    show.faithfulness(result, out, as_json)
+    raise typer.Exit(1 if result.failures else 0)
+
+
+def _given(
+    dataset: str | None,
+    model: str | None,
+    explainers: list[str] | None,
+    findings: list[str] | None,
+    limit: int | None,
+    seed: int | None,
+) -> dict[str, Any]:
+    """Keys of the plan that the options set."""
+    values = {"dataset": dataset, "model": model, "limit": limit, "seed": seed}
+    return _known({**values, "explainers": explainers, "findings": findings})
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None and value != {}}

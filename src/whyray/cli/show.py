@@ -8,15 +8,20 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..api import Batch
     from ..datasets._check import DataReport
+    from ..jobs.faithfulness import Faithfulness
+    from ..jobs.localisation import Localisation
     from ..jobs.study import Study
+    from ..report.evaluation import Table
     from ..types import Report, Score
 
 
@@ -111,7 +116,7 @@ def listing(rows: Mapping[str, str], as_json: bool) -> None:
 def scores(rows: Sequence[Score], as_json: bool) -> None:
     """A table of metrics, each with its interval and n."""
     if as_json:
-        document([{k: v for k, v in asdict(row).items() if v is not None} for row in rows])
+        document(_rows(rows))
         return
     print(f"{'finding':<28}{'metric':<26}{'value':>8}   {'95 % interval':<18}{'n':>6}")
     for row in rows:
@@ -119,6 +124,63 @@ def scores(rows: Sequence[Score], as_json: bool) -> None:
         print(
             f"{row.finding:<28}{row.metric:<26}{row.value:>8.3f}   {interval:<18}{row.n:>6}  {row.note or ''}".rstrip()
         )
+
+
+def localisation(result: Localisation, out: Path, as_json: bool) -> None:
+    """A table a finding: methods with both IoU, hits and mass, each with interval and n; then what holds."""
+    from ..jobs._localisation_page import about, comparison_table, methods_table
+
+    if as_json:
+        document({"facts": result.facts, "rows": _rows(result.tables.scores), "differences": result.tables.differences})
+    else:
+        print("\n".join(f"{name}: {text}" for name, text in about(result).items()))
+        whole = ["mean"] if len(result.tables.findings) > 1 else []
+        for finding in (*result.tables.findings, *whole):
+            _table(methods_table(result, finding))
+        for metric, found in result.tables.differences.items():
+            held = comparison_table(metric, [d for d in found if d.adjusted < 0.05])
+            print(f"\n{held.caption}: {len(held.rows)} of {len(found)} differences survive Holm's correction at 0.05")
+            print("\n".join(f"  {row[0]}: {row[1]}, p {row[3]}" for row in held.rows))
+    _ended(result.skipped, result.failures, out)
+
+
+def faithfulness(result: Faithfulness, out: Path, as_json: bool) -> None:
+    """A line a metric, a column a method, each with interval and n; then what holds."""
+    from ..jobs._faithfulness_page import table
+    from ..jobs._localisation_page import comparison_table
+
+    if as_json:
+        document({"facts": result.facts, "rows": _rows(result.scores), "differences": result.differences})
+    else:
+        print("\n".join(f"{name}: {value}" for name, value in result.facts.items()))
+        _table(table(result))
+        for metric, found in result.differences.items():
+            held = comparison_table(metric, [d for d in found if d.adjusted < 0.05])
+            print(f"\n{held.caption}: {len(held.rows)} of {len(found)} differences survive Holm's correction at 0.05")
+            print("\n".join(f"  {row[0]}: {row[1]}, p {row[3]}" for row in held.rows))
+    _ended(result.skipped, result.failures, out)
+
+
+def _table(table: Table) -> None:
+    """Plain columns, as wide as their widest cell."""
+    rows = [list(table.head), *map(list, table.rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    print(f"\n{table.caption}" if table.caption else "")
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _ended(skipped: Mapping[str, str], failures: Sequence[str], out: Path) -> None:
+    """On stderr: what was skipped, what failed, where the report lies."""
+    for label, reason in skipped.items():
+        print(f"skipped: {label}: {reason}", file=sys.stderr)
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    print(out / "report.html", file=sys.stderr)
+
+
+def _rows(rows: Sequence[Score]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in asdict(row).items() if v is not None} for row in rows]
 
 
 def data_report(report: DataReport | Study, as_json: bool) -> None:
@@ -136,6 +198,10 @@ def document(value: Any) -> None:
 
 
 def _finite(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _finite(asdict(value))
+    if hasattr(value, "item"):  # a number of numpy
+        value = value.item()
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, Mapping):

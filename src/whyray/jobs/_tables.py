@@ -70,9 +70,9 @@ def tables(
     found = {label: _Found(subjects, findings, label, store) for label in labels}
     values = {label: f.values(plan, thresholds.get(label)) for label, f in found.items()}
     patients = [s.patient for s in subjects]
-    several = np.array([s.several for s in subjects])
+    several, one = (np.array([test(len(s.present)) for s in subjects]) for test in ((1).__lt__, (1).__eq__))
     scores: list[Score] = []
-    for name, members in zip(SLICES, (np.ones_like(several), ~several, several), strict=True):
+    for name, members in zip(SLICES, (np.ones_like(several), one, several), strict=True):
         for label in labels:
             baseline = label if label in controls else None
             rows = _rows(values[label], findings, patients, members, label, plan)

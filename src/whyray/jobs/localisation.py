@@ -36,7 +36,7 @@ class Subject:
     truth       findings whose regions experts drew, in the classifier's order.
     false_calls findings that the model calls and the data set says are absent: 0 in the full IoU of every method.
     probability, called  of each finding of ``truth``.
-    present     findings labelled 1, without those that only follow from another one (a parent of it).
+    present     findings labelled 1 or drawn, without those that only follow from another one (its parents).
     scores      explainer -> key of its cell of scores; ``maps``: of its maps, as facts.
     """
 
@@ -231,7 +231,7 @@ class _Bench:
             tuple(f for f in absent if called[f]),
             {f: said[f].probability for f in truth},
             {f: called[f] for f in truth},
-            most_specific([f for f, label in case.labels.items() if label == 1]),
+            most_specific([*dict.fromkeys((*(f for f, label in case.labels.items() if label == 1), *truth))]),
         )
         cells = self._cells(radiograph, truth) if truth else {}
         maps = {label: cell.given[0] for label, cell in cells.items()}

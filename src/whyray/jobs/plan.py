@@ -124,6 +124,16 @@ def load_plan(path: str | Path, changes: Sequence[str] = ()) -> EvaluationPlan:
     return plan_from(with_changes(values.get("evaluate", values), changes), Path(path).name)
 
 
+def plan_with(path: str | Path | None, changes: Mapping[str, Any]) -> EvaluationPlan:
+    """The plan of a TOML file (or none) with ``changes`` put in; a table of ``changes`` is merged into the plan's."""
+    values = dict(read_toml(path)) if path else {}
+    values = dict(values.get("evaluate", values))
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
+        values[key] = {**values[key], **value} if both else value
+    return plan_from(values, Path(path).name if path else "plan")
+
+
 def plan_from(values: Mapping[str, Any], where: str = "plan") -> EvaluationPlan:
     """The plan of TOML values. Raises SettingError with the choices."""
     values = dict(values)
@@ -163,11 +173,11 @@ def mapping_from(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def signs_from(options: Sequence[str]) -> dict[str, Any]:
     """``SIGN`` or ``EXPLAINER=SIGN`` options as the fields ``sign`` and ``signs`` of ``Localise``."""
-    out: dict[str, Any] = {"signs": {}}
+    out: dict[str, Any] = {}
     for option in options:
         explainer, equals, sign = option.rpartition("=")
         if equals:
-            out["signs"][explainer] = sign
+            out.setdefault("signs", {})[explainer] = sign
         else:
             out["sign"] = sign
     return out
