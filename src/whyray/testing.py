@@ -15,13 +15,14 @@ import math
 import random
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .contracts import Classifier, Context, Dataset, Explainer, Metric
 from .errors import UnmetNeed
-from .explanations import Attribution, Explanation, Statement
+from .explanations import Attribution, Counterfactual, Explanation, Statement
 from .findings import finding
 from .types import Case, Radiograph, array_hash
 
@@ -41,9 +42,17 @@ def sample_radiographs(n: int = 2, side: int = 96) -> list[Radiograph]:
 
 
 def check_explainer(
-    explainer: Explainer, classifier: Classifier, radiographs: Sequence[Radiograph] | None = None
+    explainer: Explainer,
+    classifier: Classifier,
+    radiographs: Sequence[Radiograph] | None = None,
+    *,
+    context: Context | None = None,
 ) -> None:
-    """The promises of ``Explainer``: shape, determinism, independence of company, and nothing left behind."""
+    """The promises of ``Explainer``: shape, determinism, independence of company, and nothing left behind.
+
+    ``context`` for explainers that need an artefact: one whose ``artefact`` has it.
+    """
+    explain = partial(explain_checked, context=context)
     pictures = list(radiographs or sample_radiographs())
     findings = list(classifier.findings[:2])
     missing = explainer.needs - classifier.capabilities
@@ -52,16 +61,18 @@ def check_explainer(
             explain_checked(explainer, classifier, pictures, findings)
         return
     before = snapshot(classifier, pictures)
-    results = explain_checked(explainer, classifier, pictures, findings)
+    with warnings.catch_warnings():  # the first call may import libraries, which add filters of their own
+        explain(explainer, classifier, pictures[:1], findings[:1])
+    results = explain(explainer, classifier, pictures, findings)
     _assert_same(before, snapshot(classifier, pictures), f"after {explainer.name}")
     _check_results(explainer, classifier, pictures, findings, results)
-    again = explain_checked(explainer, classifier, pictures, findings)
+    again = explain(explainer, classifier, pictures, findings)
     _assert_close(results, again, 0.0, f"{explainer.name} with the same seed")
-    reverse = explain_checked(explainer, classifier, pictures[::-1], findings[::-1])[::-1]
+    reverse = explain(explainer, classifier, pictures[::-1], findings[::-1])[::-1]
     _assert_close(results, reverse, 1e-4, f"{explainer.name} in another order")
-    alone = [explain_checked(explainer, classifier, [p], findings[:1])[0] for p in pictures]
+    alone = [explain(explainer, classifier, [p], findings[:1])[0] for p in pictures]
     _assert_close([{findings[0]: r[findings[0]]} for r in results], alone, 1e-4, f"{explainer.name} one by one")
-    _check_when_the_model_raises(explainer, classifier, pictures, findings)
+    _check_when_the_model_raises(explainer, classifier, pictures, findings, context)
 
 
 def explain_checked(
@@ -181,6 +192,9 @@ def _check_results(
             assert made.seconds >= 0
             if isinstance(explanation, Attribution):
                 _check_map(explanation, picture)
+            if isinstance(explanation, Counterfactual):
+                _check_path(explanation, classifier)
+                _check_map(explanation.attribution(), picture)
             if isinstance(explanation, Statement):
                 assert explanation.text.strip() and explanation.evidence
 
@@ -191,6 +205,17 @@ def _check_map(explanation: Attribution, picture: Radiograph) -> None:
     assert explanation.source_shape == picture.shape
     shown = explanation.at_source()
     assert shown.shape == picture.shape and np.isfinite(shown).any(), "the map misses the picture"
+
+
+def _check_path(explanation: Counterfactual, classifier: Classifier) -> None:
+    frames, k = explanation.frames, len(explanation.lambdas)
+    assert frames.ndim == 3 and len(frames) == k and explanation.base.shape == frames.shape[1:]
+    assert frames.min() >= 0 and frames.max() <= 1, "a frame leaves 0..1"
+    assert np.all(np.diff(explanation.lambdas) > 0) and (explanation.lambdas == 0).any(), "lambdas rise through 0"
+    assert explanation.findings == classifier.findings and explanation.logits.shape == (k, len(classifier.findings))
+    assert explanation.probabilities.shape == (k,) and np.all(
+        (explanation.probabilities >= 0) & (explanation.probabilities <= 1)
+    )
 
 
 def _check_features(classifier: Classifier, x: Any, logits: Any) -> None:
@@ -217,7 +242,11 @@ def _check_case(case: Case) -> None:
 
 
 def _check_when_the_model_raises(
-    explainer: Explainer, classifier: Classifier, pictures: Sequence[Radiograph], findings: Sequence[str]
+    explainer: Explainer,
+    classifier: Classifier,
+    pictures: Sequence[Radiograph],
+    findings: Sequence[str],
+    context: Context | None,
 ) -> None:
     if "module" not in classifier.capabilities:
         return
@@ -230,7 +259,7 @@ def _check_when_the_model_raises(
     try:
         before = snapshot(classifier, pictures)
         with contextlib.suppress(_PlantedError):
-            explainer.explain(classifier, pictures, findings, Context())
+            explainer.explain(classifier, pictures, findings, context or Context())
         _assert_same(before, snapshot(classifier, pictures), f"after {explainer.name}, when the model raised")
     finally:
         hook.remove()
@@ -250,11 +279,12 @@ def _assert_close(
 ) -> None:
     for a, b in zip(first, second, strict=True):
         for name, explanation in a.items():
-            if isinstance(explanation, Attribution):
+            if isinstance(explanation, Attribution | Counterfactual):
                 other = b[name]
-                assert isinstance(other, Attribution)
-                scale = float(np.abs(explanation.values).max()) or 1.0
-                gap = float(np.abs(explanation.values - other.values).max()) / scale
+                assert isinstance(other, type(explanation))
+                first_map, second_map = (e.attribution().values for e in (explanation, other))
+                scale = float(np.abs(first_map).max()) or 1.0
+                gap = float(np.abs(first_map - second_map).max()) / scale
                 assert gap <= tolerance, f"{what}: the map of {name} differs by {gap:.2g} of its maximum"
 
 
