@@ -69,7 +69,7 @@ def test_both_stages(tmp_path: Path, table: str, column: str) -> None:
     assert [c.labels["pneumothorax"] for c in dataset.cases()] == [1, 0, 1, 0]
     assert healthy.regions() == () and ill.facts["file"] == "dicom-images-train/study0/series0/a.dcm"
     (region,) = ill.regions()
-    assert region.box == (2, 10, 4, 10)  # 1024 px -> 64 px
+    assert list(region.box) == [2, 10, 4, 10]  # 1024 px -> 64 px
     small = np.asarray(region.mask)
     assert small.sum() == 40 and small[10:20, 2:6].all()
     for region, truth in zip(twice.regions(), masks(), strict=True):
