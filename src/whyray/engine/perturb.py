@@ -167,7 +167,7 @@ class Perturbed:
             self.passes += part.stop - part.start
             return run(build(keep[part]))
 
-        return batches(len(keep), self.batch, once, self.classifier.name)
+        return batches(len(keep), min(self.batch, run.most), once, self.classifier.name)
 
     def _checked(self, keep: Rows) -> Rows:
         keep = np.asarray(keep)

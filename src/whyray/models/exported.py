@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -24,9 +25,9 @@ class OnnxClassifier(Classifier):
 
     capabilities: frozenset[Capability] = frozenset()
 
-    def __init__(self, session: Any, labels: list[str], card: Card, sha256: str) -> None:
-        self._session, self.card, self.name = session, card, card.name
-        self._columns, self.findings = chosen_columns(labels)
+    def __init__(self, session: Any, labels: list[str], card: Card, sha256: str, path: Path) -> None:
+        self._session, self.card, self.name, self.path = session, card, card.name, path
+        self.columns, self.findings = chosen_columns(labels)
         self._outputs, self._sha256, self.taps = len(labels), sha256, {}
 
     @property
@@ -39,8 +40,17 @@ class OnnxClassifier(Classifier):
         """sha256 of the file, the preparation and the finding order."""
         from ._torch import fingerprint_of
 
-        about = {"architecture": f"onnx:{self._sha256}", "findings": self.findings, "columns": self._columns}
+        about = {"architecture": f"onnx:{self._sha256}", "findings": self.findings, "columns": self.columns}
         return fingerprint_of({**about, "preparation": asdict(self.card.preparation)}, {})
+
+    def program(self) -> bytes:
+        """The ONNX file, for another engine; raises WeightsError where it is no longer the one that was loaded."""
+        from ..io.weights import read_bytes
+
+        data = read_bytes(self.path)
+        if hashlib.sha256(data).hexdigest() != self._sha256:
+            raise WeightsError(f"{self.path.name} has changed since it was loaded; load it again")
+        return data
 
     def prepare(self, radiograph: Radiograph) -> Frame:
         """The model input for one radiograph, as the card's preparation says."""
@@ -61,7 +71,7 @@ class OnnxClassifier(Classifier):
         parts = (pixels[i : i + step] for i in range(0, len(pixels), step))
         rows = [self._session.run(None, {feed.name: part})[0] for part in parts]
         output = torch.from_numpy(np.concatenate(rows)).float()
-        return output if self._columns is None else output[:, list(self._columns)]
+        return output if self.columns is None else output[:, list(self.columns)]
 
 
 def load(argument: str, *, card: str | None = None) -> Classifier:
@@ -89,7 +99,7 @@ def _onnx(path: Path, labels: list[str], card: Card) -> OnnxClassifier:
     from ..io.exports import load_onnx
 
     session, sha256 = load_onnx(path)
-    made = OnnxClassifier(session, labels, card, sha256)
+    made = OnnxClassifier(session, labels, card, sha256, path)
     wanted = (card.preparation.channels, *card.preparation.size)
     try:
         came = tuple(session.run(None, {session.get_inputs()[0].name: torch.zeros(1, *wanted).numpy()})[0].shape)
