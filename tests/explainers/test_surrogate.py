@@ -1,4 +1,4 @@
-"""LIME's maths against scikit-learn and ``lime``, its draws, its standard errors and its stability against simulation."""
+"""LIME's maths against scikit-learn and ``lime``; its draws, standard errors and stability against simulation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,7 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 
-from whyray.explainers._surrogate import (
-    antithetic,
-    block,
-    fitted,
-    independent,
-    nearness,
-    rank_correlation,
-    stability,
-)
+from whyray.explainers._surrogate import antithetic, block, fitted, independent, nearness, rank_correlation, stability
 
 Floats = NDArray[np.floating[Any]]
 

@@ -19,6 +19,7 @@ from ..io.records import NOTICE
 from . import colours
 from .contours import segments
 from .lettering import fitted, letters, plain, small
+from .segmented import SEGMENTED, borders, outlines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,9 +143,12 @@ def contour_lines(attribution: Attribution, scale: Scale, side: int = 256) -> li
     """(level as a signed share of the limit, ``[n, 2, 2]`` segments in source pixels) for each level that is met.
 
     A map of more than 32 cells a side is averaged down to about that before its lines are sought: noise has no shape.
+    A map of segments has no levels: its lines run around the strongest segments for and against.
     """
     if scale.empty:
         return []
+    if attribution.unit == SEGMENTED:
+        return [(sign * LEVELS[1], lines) for sign, lines in outlines(attribution, LEVELS[0] * scale.limit)]
     field = scale.position(on_grid(_coarse(attribution), side))
     back = np.linalg.inv(source_to_grid(attribution.source_shape, (field.shape[0], field.shape[1])))
     found = []
@@ -202,8 +206,10 @@ def _shaded(picture: Image.Image, unseen: NDArray[np.bool_]) -> Image.Image:
 
 
 def _draw_contours(picture: Image.Image, attribution: Attribution, scale: Scale) -> None:
-    """Light lines with a dark rim; the inner level thicker."""
+    """Light lines with a dark rim; the inner level thicker. Between segments, thin lines."""
     unit = max(1.0, max(picture.size) / 800)
+    if attribution.unit == SEGMENTED and len(between := borders(attribution)):
+        _draw_lines(picture, between, 0.8 * unit, (200, 205, 212, 90))
     for level, lines in contour_lines(attribution, scale):
         thick = unit * (1.1 if abs(level) == LEVELS[0] else 1.9)
         _draw_lines(picture, lines, thick + 1.8 * unit, (0, 0, 0, 190))
