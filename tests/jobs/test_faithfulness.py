@@ -226,6 +226,7 @@ def test_comparisons_are_corrected_within_a_metric(measured) -> None:  # type: i
     for name, found in measured.differences.items():
         assert [(d.first, d.second) for d in found] == [("gradcam", c) for c in ("edges", "centre", "random")], name
         assert all(np.isnan(d.p) or d.adjusted >= d.p for d in found)
+        assert all(np.isnan(d.p) or d.p >= 2.0 ** (1 - d.patients) for d in found), "three patients prove nothing"
 
 
 def test_mean_curves_run_from_whole_to_filled(measured) -> None:  # type: ignore[no-untyped-def]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ..metrics import faithfulness as metric
 from ..metrics._intervals import REPLICATES, Means, weighted_mean_intervals
-from ..metrics.significance import Difference, compare
+from ..metrics.significance import Difference, compare, holm
 from ..types import Case, Score
 from ._faithful import Trial
 from ._randomised import SIMILARITIES
@@ -148,12 +148,16 @@ def _compared(
     seed: int,
     replicates: int,
 ) -> list[Difference]:
+    """Between methods, and of each method with each control. A p-value is never below ``2 ** (1 - patients)``, the
+    least that turning the signs of so few differences can give: a bootstrap of two patients is always sure."""
     cases = list(dict.fromkeys(c for by_case in columns.values() for c in by_case))
     methods = {label: np.array([by.get(c, np.nan) for c in cases]) for label, by in columns.items()}
     own = [m for m in methods if m not in controls]
     pairs = [(a, b) for i, a in enumerate(own) for b in own[i + 1 :]]
     pairs += [(a, b) for a in own for b in methods if b in controls]
-    return compare(methods, [patients[c] for c in cases], pairs=pairs, seed=seed, replicates=replicates)
+    found = compare(methods, [patients[c] for c in cases], pairs=pairs, seed=seed, replicates=replicates)
+    bounded = [max(d.p, 2.0 ** (1 - d.patients)) if d.patients else d.p for d in found]
+    return [replace(d, p=p, adjusted=float(q)) for d, p, q in zip(found, bounded, holm(bounded), strict=True)]
 
 
 def mean_curves(rows: Mapping[str, Sequence[Row]], trial: Trial, name: str, *, seed: int = 0) -> dict[str, Means]:
