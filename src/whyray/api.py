@@ -45,8 +45,10 @@ __all__ = [
     "predict_files",
     "run_recipe",
     "sign_options",
+    "train_autoencoder",
     "train_classifier",
     "voi_option",
+    "where_options",
     "wrap",
 ]
 
@@ -210,6 +212,13 @@ def map_options(options: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return mapping_from(options)
 
 
+def where_options(options: Sequence[str]) -> dict[str, str]:
+    """``FACT=VALUE`` each, as the plan's ``where``. Raises SettingError."""
+    from .jobs.plan import where_from
+
+    return where_from(options)
+
+
 def sign_options(options: Sequence[str]) -> dict[str, object]:
     """``SIGN`` or ``EXPLAINER=SIGN`` each, as fields of the plan's ``localisation``."""
     from .jobs.plan import signs_from
@@ -260,6 +269,16 @@ def train_classifier(
     """Train a classifier by a TOML plan (``changes``: ``key=value``); returns the bundle that ``load_model`` takes."""
     from .training.classifier import load_plan
     from .training.classifier import train_classifier as run
+
+    return run(load_plan(Path(plan), changes), Path(out), report)
+
+
+def train_autoencoder(
+    plan: str | Path, out: str | Path, *, changes: Sequence[str] = (), report: Report = silent
+) -> Path:
+    """Train an autoencoder by a TOML plan; returns the folder that ``latent_shift:autoencoder=FOLDER`` takes."""
+    from .training.autoencoder import load_plan
+    from .training.autoencoder import train_autoencoder as run
 
     return run(load_plan(Path(plan), changes), Path(out), report)
 

@@ -42,6 +42,14 @@ Explainers = Annotated[
 Findings = Annotated[
     list[str] | None, typer.Option("-f", "--finding", help="Only this finding; again for more.", show_default=False)
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FACT=VALUE",
+        help="Only cases with this fact, such as 'dataset=NIH ChestX-ray14'; again for more.",
+        show_default=False,
+    ),
+]
 SomeSeed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", show_default=False)]
 
 
@@ -106,6 +114,7 @@ def localisation(
     ] = None,
     tolerance_mm: Annotated[float | None, typer.Option(help="The same in millimetres.", show_default=False)] = None,
     plan: PlanFile = None,
+    where: Where = None,
     limit: Limit = None,
     weights: Weights = None,
     card: Card = None,
@@ -120,9 +129,11 @@ def localisation(
     from . import show
 
     show.process_settings(threads)
-    local = {"modes": mode, "tolerance_px": tolerance_px, "tolerance_mm": tolerance_mm, **api.sign_options(sign or ())}
+    tolerances = {"tolerance_px": tolerance_px, "tolerance_mm": tolerance_mm}
+    local = {"modes": mode, **tolerances, **api.sign_options(sign or ())}
     given = _given(dataset, model, explainers, findings, limit, seed)
-    changes = given | _known({"map": api.map_options(region_map or ()), "localisation": _known(local)})
+    tables = {"map": api.map_options(region_map or ()), "localisation": _known(local)}
+    changes = given | _known({**tables, "where": api.where_options(where or ())})
     asked = api.evaluation_plan(plan, changes)
     subject = api.load_model(asked.model, layer=layer, device=device, weights=weights, card=card)
     with show.progress("evaluate", quiet=as_json) as reporter:
@@ -154,6 +165,7 @@ def faithfulness(
         ),
     ] = None,
     plan: PlanFile = None,
+    where: Where = None,
     limit: Limit = None,
     weights: Weights = None,
     card: Card = None,
@@ -169,7 +181,8 @@ def faithfulness(
 
     show.process_settings(threads)
     given = _given(dataset, model, explainers, findings, limit, seed)
-    changes = given | _known({"pairs": pairs, "faithfulness": _known({"few": few})})
+    tables = {"faithfulness": _known({"few": few}), "where": api.where_options(where or ())}
+    changes = given | _known({**tables, "pairs": pairs})
     asked = api.evaluation_plan(plan, changes)
     subject = api.load_model(asked.model, layer=layer, device=device, weights=weights, card=card)
     with show.progress("evaluate", quiet=as_json) as reporter:

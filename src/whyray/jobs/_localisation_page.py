@@ -63,8 +63,10 @@ def about(result: Localisation) -> dict[str, str]:
     signs = sorted(set(facts["signs"].values()))
     policy = signs[0] if len(signs) == 1 else "; ".join(f"{label}: {s}" for label, s in facts["signs"].items())
     tuned = facts["not_tuned"] or "on the validation split, one a finding and method"
+    only = "".join(f", {k} {v} only" for k, v in facts["where"].items())
+    read = f"{facts['pictures']} read, {facts['with_regions']} with a region, {facts['patients']} patients"
     out = {
-        "Pictures": f"{facts['pictures']} read, {facts['with_regions']} with a region, {facts['patients']} patients",
+        "Pictures": read + only,
         "Findings ← regions": mapped,
         "Sign of maps": policy,
         "Masks": ", ".join(local.modes) + (f" ({local.share:.0%} of the picture)" if "top_k" in local.modes else ""),

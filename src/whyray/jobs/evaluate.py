@@ -62,7 +62,7 @@ def faithfulness_into(
         _begin(folder, plan)
         result = evaluate_faithfulness(
             classifier,
-            dataset.cases()[: plan.limit],
+            plan.chosen(dataset.cases()),
             plan.explainers or DEFAULT,
             findings=plan.findings,
             pairs=plan.pairs,

@@ -114,7 +114,7 @@ def evaluate_localisation(
         if reason := unmet(explainer, classifier, asked):
             maker.skipped[label] = reason
     bench = _Bench(maker, plan, wanted)
-    cases = dataset.cases()[: plan.limit]
+    cases = plan.chosen(dataset.cases())
     measured = bench.measure(cases, report)
     if not measured.subjects:
         seen = ", ".join(f"{r} ({n})" for r, n in measured.unused.items()) or "none"
@@ -131,6 +131,7 @@ def evaluate_localisation(
         "fingerprint": classifier.fingerprint,
         "backend": classifier.backend,
         "map": {f: list(r) for f, r in wanted.items() if any(f in s.truth for s in measured.subjects)},
+        "where": dict(plan.where),
         "pictures": measured.pictures,
         "with_regions": sum(bool(s.truth) for s in measured.subjects),
         "patients": len({s.patient for s in measured.subjects if s.truth}),
@@ -285,7 +286,7 @@ def _tuning(
     if any(case.split == "val" for case in cases):
         return (), "the pictures that are scored include the validation split; score #test"
     try:
-        validation = getattr(dataset, "whole", dataset).cases("val")
+        validation = replace(bench.plan, limit=None).chosen(getattr(dataset, "whole", dataset).cases("val"))
     except DataError as error:
         return (), str(error)
     found = bench.measure(validation, report, TUNING_CASES).subjects

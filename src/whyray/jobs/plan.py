@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..contracts import in_range
-from ..errors import SettingError, UnknownName
+from ..errors import DataError, SettingError, UnknownName
 from ..findings import finding as canonical
 from ..metrics._intervals import REPLICATES, Scheme
 from ..metrics._masks import Mode, Sign
 from ..training.settings import expanded, from_mapping, read_toml, with_changes
+from ..types import Case
 from ._faithful import Trial
 
 Kind = Literal["localisation", "faithfulness"]
@@ -81,7 +82,8 @@ class EvaluationPlan:
     explainers  ``name`` or ``name:key=value,...`` (in TOML also ``{name = "lime", segments = 50}``); controls join.
     findings    which to measure, any spelling; empty = all that the classifier and the data set share.
     map         finding of the classifier -> names of the experts' regions that count as it; else the same name.
-    limit       the first N cases.
+    where       only cases whose facts have these values, such as {dataset = "NIH ChestX-ray14"}.
+    limit       the first N of them.
     batch       radiographs that are explained together.
     pairs       faithfulness: the findings of a picture that are "predicted", "present", or "all".
     """
@@ -91,6 +93,7 @@ class EvaluationPlan:
     explainers: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    where: Mapping[str, str] = field(default_factory=dict)
     limit: int | None = None
     seed: int = 0
     replicates: int = REPLICATES
@@ -108,6 +111,15 @@ class EvaluationPlan:
         named = {canonical(f): tuple(region_name(r) for r in regions) for f, regions in self.map.items()}
         object.__setattr__(self, "map", named)
         object.__setattr__(self, "findings", tuple(canonical(f) for f in self.findings))
+
+    def chosen(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """The cases that are measured."""
+        if self.where:
+            cases = [c for c in cases if all(str(c.facts.get(k)) == v for k, v in self.where.items())]
+            if not cases:
+                told = ", ".join(f"{k}={v}" for k, v in self.where.items())
+                raise DataError(f"no case has {told}; look at the columns of the data set")
+        return cases[: self.limit]
 
 
 def region_name(label: str) -> str:
@@ -169,6 +181,15 @@ def mapping_from(pairs: Sequence[str]) -> dict[str, tuple[str, ...]]:
             )
         out[finding.strip()] = (*out.get(finding.strip(), ()), *names)
     return out
+
+
+def where_from(options: Sequence[str]) -> dict[str, str]:
+    """``FACT=VALUE`` options as ``where``."""
+    pairs = [option.partition("=") for option in options]
+    for option, (key, equals, _) in zip(options, pairs, strict=True):
+        if not equals or not key:
+            raise SettingError(f"{option!r} came; write FACT=VALUE, such as --where 'dataset=NIH ChestX-ray14'")
+    return {key: value for key, _, value in pairs}
 
 
 def signs_from(options: Sequence[str]) -> dict[str, Any]:
