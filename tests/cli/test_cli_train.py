@@ -79,3 +79,20 @@ def test_check_counts(run: Path) -> None:
     got = whyray("data", "check", "phantom:train=4,val=2,test=2,size=64", "--json")
     assert got.returncode == 0, got.stderr
     assert json.loads(got.stdout)["splits"]["train"]["cases"] == 4
+
+
+def test_an_autoencoder_is_trained_and_draws_counterfactuals(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(
+        'name = "tiny"\nclassifier = "nobody"\nsize = 64\nstored = 72\n'
+        '[architecture]\nnetwork = "small"\nwidths = [4, 8, 8]\nlatent = 4\n[loop]\nepochs = 1\nbatch = 4\n'
+        '[[data]]\nname = "phantom"\nspec = "phantom:train=8,val=4,test=4"\n'
+    )
+    trained = whyray("train", "autoencoder", plan, "-m", "mini", "-o", tmp_path / "ae")
+    assert trained.returncode == 0, trained.stderr
+    assert f"-x latent_shift:autoencoder={tmp_path / 'ae'}" in trained.stderr
+    spec = f"latent_shift:frames=3,autoencoder={tmp_path / 'ae'}"
+    done = whyray("explain", "examples/phantom.png", "-f", "pleural_effusion", "-x", spec, "-o", tmp_path / "o")
+    assert done.returncode == 0, done.stderr
+    (report,) = (tmp_path / "o").glob("*/report.html")
+    assert "Drawn by a model, not a radiograph" in report.read_text()

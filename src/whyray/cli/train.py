@@ -48,6 +48,30 @@ def classifier(
 
 
 @app.command()
+def autoencoder(
+    plan: Annotated[Path, typer.Argument(help="TOML plan, or a recipe with [stage.autoencoder].")],
+    out: Out,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="Classifier it is for.", show_default=False)
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the plan.", show_default=False),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Train an autoencoder for a classifier; ``-x latent_shift:autoencoder=OUT`` draws counterfactuals with it."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    changes = [*(change or ()), *([f"classifier={model}"] if model else [])]
+    with show.progress("train") as reporter:
+        made = api.train_autoencoder(plan, out, changes=changes, report=reporter)
+    typer.echo(f"trained: -x latent_shift:autoencoder={made}", err=True)
+
+
+@app.command()
 def recipe(
     plan: Annotated[Path, typer.Argument(help="A recipe, such as recipes/mini.toml.")],
     out: Out,
