@@ -118,10 +118,10 @@ def interacting(players: int = 20) -> Game:
 
 def test_a_finding_stops_when_its_own_error_is_small() -> None:
     game = interacting()
-    found = in_rounds(game, None, 4000, 0.1, np.random.default_rng(1))
+    found = in_rounds(game, None, (4000, 0.1), np.random.default_rng(1))
     assert found.coalitions[0] < found.coalitions[1] < 4000 and found.coalitions[2] == found.coalitions[0]
     assert (share_of_maximum(found.values, found.errors) <= 0.1).all()
-    capped = in_rounds(game, None, 400, 0.0001, np.random.default_rng(1))
+    capped = in_rounds(game, None, (400, 0.0001), np.random.default_rng(1))
     assert 398 <= capped.coalitions[1] <= 400
     assert share_of_maximum(capped.values, capped.errors)[1] > 0.0001
 
@@ -130,15 +130,15 @@ def test_what_else_is_asked_changes_nothing() -> None:
     game = interacting()
     alone = Game(game.play, game.players, game.empty, game.full, (0,))
     near = np.full((1, 20), 1 / 20)
-    every = in_rounds(game, near, 2000, 0.02, np.random.default_rng(1))
-    one = in_rounds(alone, near, 2000, 0.02, np.random.default_rng(1))
+    every = in_rounds(game, near, (2000, 0.02), np.random.default_rng(1))
+    one = in_rounds(alone, near, (2000, 0.02), np.random.default_rng(1))
     np.testing.assert_array_equal(every.values[:, 0], one.values[:, 0])
     assert every.coalitions[0] == one.coalitions[0]
 
 
 def test_a_budget_that_holds_all_coalitions_is_exact() -> None:
     game = interacting(13)
-    found = in_rounds(game, np.eye(13), 2**13, 0.0, np.random.default_rng(0))
+    found = in_rounds(game, np.eye(13), (2**13, 0.0), np.random.default_rng(0))
     np.testing.assert_allclose(found.values, all_of_them(game).values, atol=1e-9)
     assert not found.errors.any() and (found.coalitions == 2**13).all()
 
@@ -162,9 +162,23 @@ def test_coalitions_are_paid_once(additive: whyray.Classifier, picture: whyray.R
 def test_another_seed_agrees_within_the_errors() -> None:
     game, near = interacting(), np.full((1, 20), 1 / 20)
     for surrogate in (None, near):
-        one, two = (in_rounds(game, surrogate, 500, 0, np.random.default_rng(seed)) for seed in (0, 1))
+        one, two = (in_rounds(game, surrogate, (500, 0), np.random.default_rng(seed)) for seed in (0, 1))
         apart = (one.values - two.values)[:, 1] / np.hypot(one.errors, two.errors)[:, 1]
         assert 0.5 < np.sqrt(np.mean(apart**2)) < 1.5
+
+
+def test_lime_and_shap_share_what_is_paid(additive: whyray.Classifier, picture: whyray.Radiograph) -> None:
+    def paid_by_shap(context: Context) -> tuple[int, whyray.Attribution]:
+        had = len(context.paid)
+        found = made(Shap(segments=40, samples=600, tolerance=0), additive, picture, context=context)
+        return len(context.paid) - had, found["mass"]
+
+    alone, by_itself = paid_by_shap(Context())
+    context = Context()
+    explainer("lime:segments=40,samples=600,stop=0").explain(additive, [picture], ["mass"], context)
+    after, together = paid_by_shap(context)
+    assert 0.5 * alone < after < 0.9 * alone
+    np.testing.assert_allclose(by_itself.values, together.values, atol=1e-5 * np.abs(together.values).max())
 
 
 def test_the_passes_that_were_run_are_named(additive: whyray.Classifier, picture: whyray.Radiograph) -> None:

@@ -15,6 +15,7 @@ from whyray.explainers._shapley import (
     Pairs,
     Regression,
     Scheme,
+    Stock,
     all_coalitions,
     evaluated,
     exact,
@@ -23,6 +24,7 @@ from whyray.explainers._shapley import (
     size_masses,
 )
 from whyray.explainers._shapley_surrogate import adjusted, windows
+from whyray.explainers._surrogate import antithetic
 
 Floats = NDArray[np.floating[Any]]
 
@@ -54,8 +56,8 @@ class Interacting:
     def fixed(self, plan: Scheme) -> Pairs:
         return evaluated(plan.keep, plan.weight, self(plan.keep), self(~plan.keep))
 
-    def drawn(self, plan: Scheme, rng: np.random.Generator, pairs: int) -> Pairs:
-        keep, weight = plan.draw(rng, pairs)
+    def drawn(self, plan: Scheme, rng: np.random.Generator, pairs: int, stock: Stock | None = None) -> Pairs:
+        keep, weight = plan.draw(rng, pairs, stock)
         return evaluated(keep, weight, self(keep), self(~keep))
 
     @property
@@ -129,6 +131,20 @@ def test_random_pairs_follow_the_kernel() -> None:
     for size in range(plan.enumerated + 1, 7):
         chosen = keep[keep.sum(1) == size]
         np.testing.assert_allclose(chosen.mean(0), size / 12, atol=4.5 * 0.5 / np.sqrt(len(chosen)))
+
+
+def test_a_stock_of_pairs_is_used_up_first() -> None:
+    plan, rng = scheme(12, 100), np.random.default_rng(0)
+    given = np.random.default_rng(1).random((200, 12)) < 0.5
+    stock = Stock(given)
+    first, _ = plan.draw(rng, 300, stock)
+    both = {row.tobytes() for row in np.concatenate([given, ~given])}
+    known = np.array([row.tobytes() in both for row in first])
+    for size in range(plan.enumerated + 1, 7):
+        there = sum(min(row.sum(), 12 - row.sum()) == size for row in given)
+        mine = first[:, :].sum(1) == size
+        assert known[mine][: min(there, mine.sum())].all()
+    assert first.sum(1).max() <= 6
 
 
 def test_rounds_add_up_and_the_sum_is_the_gain() -> None:
@@ -216,6 +232,21 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth(
     assert 0.93 <= np.mean(held) <= 0.97
     mean, spread = np.mean(errors, 0), np.std(errors, 0) / np.sqrt(len(errors))
     assert np.sqrt(np.mean((mean / spread) ** 2)) < 1.3  # unbiased: 1 is pure chance
+
+
+def test_intervals_hold_with_the_pairs_of_lime() -> None:
+    game, rng = Interacting(40, findings=6, seed=3, near=True), np.random.default_rng(4)
+    plan, held, known = scheme(40, 900), [], []
+    fixed = game.fixed(plan)
+    for _ in range(15):
+        given = antithetic(rng, 400, 40)[::2]
+        pairs = game.drawn(plan, rng, 350, Stock(given))
+        values, error = adjusted(game.gain, fixed, pairs, ring(40))
+        held.append(np.abs(values - game.truth) <= 1.96 * error)
+        theirs = {row.tobytes() for row in np.concatenate([given, ~given])}
+        known.append(np.mean([row.tobytes() in theirs for row in pairs.x > 0]))
+    assert 0.93 <= np.mean(held) <= 0.975
+    assert np.mean(known) > 0.15  # so many passes are free where LIME ran before
 
 
 def ring(players: int) -> Floats:

@@ -67,11 +67,11 @@ class Scheme:
         """Whether no size is left to draw."""
         return self.enumerated == len(self.masses)
 
-    def draw(self, rng: np.random.Generator, pairs: int) -> tuple[Bools, Floats]:
+    def draw(self, rng: np.random.Generator, pairs: int, stock: Stock | None = None) -> tuple[Bools, Floats]:
         """Random pairs ``keep [pairs, players]`` of the remaining sizes and the weight ``[pairs]`` of each.
 
-        Sizes are drawn as the kernel has them, evenly spread over the draw; members uniformly. The weights' mean is the
-        kernel mass of the remaining sizes.
+        Sizes are drawn as the kernel has them, evenly spread over the draw; members uniformly, from the ``stock`` while
+        that has pairs of the size. The weights' mean is the kernel mass of the remaining sizes.
         """
         rest = self.masses[self.enumerated :]
         share = np.cumsum(rest) / rest.sum()
@@ -80,7 +80,27 @@ class Scheme:
         order = rng.random((pairs, self.players)).argsort(1)
         keep = np.zeros((pairs, self.players), bool)
         np.put_along_axis(keep, order, np.arange(self.players) < size[:, None], 1)
+        for row, wanted in enumerate(size if stock else ()):
+            keep[row] = stock.take(int(wanted), keep[row])  # type: ignore[union-attr]
         return keep, np.full(pairs, rest.sum())
+
+
+class Stock:
+    """Pairs that somebody else has drawn: of each size they are as good as one's own, and may be paid for already.
+
+    keep  ``[n, players]``: of each pair one member, every coalition of its size as likely as any other.
+    """
+
+    def __init__(self, keep: Bools) -> None:
+        keep = np.where(2 * keep.sum(1, keepdims=True) > keep.shape[1], ~keep, keep)
+        self._left: dict[int, list[Bools]] = {}
+        for row in keep[::-1]:
+            self._left.setdefault(int(row.sum()), []).append(row)
+
+    def take(self, size: int, otherwise: Bools) -> Bools:
+        """The next of this size, each once; ``otherwise`` where none is left."""
+        held = self._left.get(size)
+        return held.pop() if held else otherwise
 
 
 def scheme(players: int, coalitions: int) -> Scheme:

@@ -18,8 +18,9 @@ from ..engine.perturb import DEFAULT_FILL, Backend, Perturbed, Precision, painte
 from ..engine.superpixels import Segments, slic, view
 from ..explanations import Explanation
 from ..types import Frame, Radiograph
-from ._shapley import Pairs, Regression, all_coalitions, evaluated, exact, scheme
+from ._shapley import Pairs, Regression, Stock, all_coalitions, evaluated, exact, scheme
 from ._shapley_surrogate import adjusted, windows
+from ._surrogate import antithetic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 EXACT = 12  # segments up to which every coalition is run
 ROUND = 64  # pairs of the first round; later ones add half of what there is
+SHARED = 500  # pairs that LIME draws first from the same seed: where it ran on these segments they cost nothing
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ class Shap(Explainer):
         if game.players <= EXACT:
             return all_of_them(game)
         near = neighbourhoods(segments) if self.surrogate else None
-        return in_rounds(game, near, self.samples, self.tolerance, rng)
+        own = rng.spawn(1)[0]
+        stock = Stock(antithetic(rng, SHARED, game.players)[::2])
+        return in_rounds(game, near, (self.samples, self.tolerance), own, stock)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,19 +168,25 @@ def all_of_them(game: Game) -> Found:
     return game.found(values, np.zeros_like(values), np.full(len(game.columns), float(len(keep))))
 
 
-def in_rounds(game: Game, near: Floats | None, samples: int, tolerance: float, rng: np.random.Generator) -> Found:
-    """Values from pairs drawn in rounds. Each finding keeps what it had when its own error was small enough, so its map
-    does not depend on what else was asked; the draw ends when all asked findings have theirs."""
+def in_rounds(
+    game: Game, near: Floats | None, limits: tuple[int, float], rng: np.random.Generator, stock: Stock | None = None
+) -> Found:
+    """Values from pairs drawn in rounds, up to ``limits`` = (samples, tolerance).
+
+    Each finding keeps what it had when its own error was small enough, so its map does not depend on what else was
+    asked; the draw ends when all asked findings have theirs. Without a tolerance there is one round.
+    """
+    samples, tolerance = limits
     plan, gain, columns = scheme(game.players, samples - 2), game.full - game.empty, list(game.columns)
     run = Regression(gain, game.pairs(plan.keep, plan.weight))
     values, errors = np.full((2, game.players, len(columns)), np.nan)
     coalitions, waiting = np.zeros(len(columns)), np.ones(len(columns), bool)
     left = 0 if plan.complete else samples // 2 - 1 - len(plan.keep)
     while True:
-        more = min(left, max(ROUND, len(run.drawn) // 2))
+        more = min(left, max(ROUND, len(run.drawn) // 2)) if tolerance else left
         left -= more
         if more:
-            run.add(game.pairs(*plan.draw(rng, more)))
+            run.add(game.pairs(*plan.draw(rng, more, stock)))
         solved = run.solve() if near is None or plan.complete else adjusted(gain, run.fixed, run.drawn, near)
         values[:, waiting], errors[:, waiting] = (part[:, columns][:, waiting] for part in solved)
         coalitions[waiting] = 2 + 2 * (len(run.fixed) + len(run.drawn))
