@@ -22,7 +22,7 @@ from whyray.explainers.gradcam import GradCam
 from whyray.explainers.random import Random
 from whyray.explanations import Attribution
 from whyray.jobs._faithful import again, at_input, curves, disturbed
-from whyray.jobs._faithful_scores import picture_values
+from whyray.jobs._faithful_scores import Row, by_label_count, picture_values
 from whyray.jobs.faithfulness import Trial, choose_pairs, evaluate_faithfulness
 from whyray.jobs.store import Store
 from whyray.metrics import faithfulness as metric
@@ -229,6 +229,26 @@ def test_comparisons_are_corrected_within_a_metric(measured) -> None:  # type: i
         assert all(np.isnan(d.p) or d.p >= 2.0 ** (1 - d.patients) for d in found), "three patients prove nothing"
 
 
+def test_one_finding_against_several() -> None:
+    """Deletion 0.25 on pictures with one finding, 0.75 on those with two: the difference is their means'."""
+    flat = np.array([[1.0, 0.5, 0.0], [1.0, 1.5, 0.0]])  # areas 0.5 and 1
+    rows = []
+    for i in range(8):
+        curve = flat[[i % 2]] * 4
+        arrays = {n: curve for n in ("deletion", "insertion", "road_most", "road_least")}
+        arrays |= {"full": np.array([4.0]), "baseline": np.array([0.0])}
+        rows.append(Row(f"c{i}", f"p{i}", ("nodule",), arrays, several=bool(i % 2)))
+    scores, found = by_label_count({"gradcam": rows, "edges": rows}, SMALL, replicates=100)
+    by = {(s.slice, s.metric, s.explainer): s for s in scores}
+    assert by["single-label", "deletion", "edges"].value == pytest.approx(0.5)
+    assert (
+        by["multi-label", "deletion", "gradcam"].value == pytest.approx(1) and by["multi-label", "gap", "edges"].n == 4
+    )
+    assert found["deletion"]["gradcam"].difference == pytest.approx(-0.5)
+    assert found["deletion"]["gradcam"].adjusted >= found["deletion"]["gradcam"].p
+    assert by_label_count({"gradcam": rows[::2]}, SMALL) == ([], {}), "nothing to compare with"
+
+
 def test_mean_curves_run_from_whole_to_filled(measured) -> None:  # type: ignore[no-untyped-def]
     for label, means in measured.curves["deletion"].items():
         assert means.mean[0] == pytest.approx(1) and means.mean[-1] == pytest.approx(0), label
@@ -238,7 +258,7 @@ def test_mean_curves_run_from_whole_to_filled(measured) -> None:  # type: ignore
 
 
 def test_curves_are_kept_as_numbers(measured) -> None:  # type: ignore[no-untyped-def]
-    kept = json.loads(json.dumps(measured.points()))
+    kept = json.loads(json.dumps(measured.more()))["curves"]
     assert set(kept) == {"deletion", "insertion", "road_most", "road_least", "random_layers"}
     assert kept["deletion"]["gradcam"]["mean"][0] == pytest.approx(1) and kept["deletion"]["edges"]["n"][0] == 3
     assert kept["random_layers"]["edges"]["mean"] == [1, 1, 1]

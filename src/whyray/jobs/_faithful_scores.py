@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..metrics import faithfulness as metric
 from ..metrics._intervals import REPLICATES, Means, weighted_mean_intervals
-from ..metrics.significance import Difference, compare, holm
-from ..types import Case, Score
+from ..metrics.significance import Difference, compare, degradation, holm
+from ..types import Score
 from ._faithful import Trial
+from ._faithful_tasks import Task, union
 from ._randomised import SIMILARITIES
 
 if TYPE_CHECKING:
@@ -23,39 +24,21 @@ if TYPE_CHECKING:
 
 Arrays = Mapping[str, "NDArray[Any]"]
 MEAN = "mean"
-
-
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """A picture (``sha256`` of its source) and the findings of it that are measured."""
-
-    case: Case
-    findings: tuple[str, ...]
-    sha256: str
-
-    @property
-    def patient(self) -> str:
-        """Who it shows; the case itself where the data set does not say."""
-        return self.case.patient or self.case.id
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One piece of work: "curves" or "again" of one picture, "weights" of a few, with the explainer ``label``."""
-
-    kind: Literal["curves", "again", "weights"]
-    label: str
-    chosen: tuple[Chosen, ...]
+SLICES = ("single-label", "multi-label")
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """What was measured of one picture with one explainer: name -> array with one row a finding of ``findings``."""
+    """What was measured of one picture with one explainer: name -> array with one row a finding of ``findings``.
+
+    several  the picture shows more than one finding.
+    """
 
     case: str
     patient: str
     findings: tuple[str, ...]
     arrays: Arrays = field(repr=False)
+    several: bool = False
 
 
 def picture_values(arrays: Arrays, trial: Trial) -> dict[str, Array]:
@@ -160,6 +143,49 @@ def _compared(
     return [replace(d, p=p, adjusted=float(q)) for d, p, q in zip(found, bounded, holm(bounded), strict=True)]
 
 
+def by_label_count(
+    rows: Mapping[str, Sequence[Row]], trial: Trial, *, seed: int = 0, replicates: int = REPLICATES
+) -> tuple[list[Score], dict[str, dict[str, Difference]]]:
+    """How each method does where one finding is present and where several are: scores of both slices, and
+    metric -> explainer -> single-label less multi-label (Holm over explainers). Empty where a slice is."""
+    scores: list[Score] = []
+    found: dict[str, dict[str, Difference]] = {}
+    for label, members in rows.items():
+        curves = [r for r in members if "deletion" in r.arrays]
+        several = np.array([r.several for r in curves], bool)
+        if not several.any() or several.all():
+            continue
+        patients = [r.patient for r in curves]
+        values = [picture_values(r.arrays, trial) for r in curves]
+        for name in values[0]:
+            means = np.array([_mean(v[name]) for v in values])
+            scores += [
+                _slice(label, name, s, means, several == (s == SLICES[1]), patients, seed, replicates) for s in SLICES
+            ]
+            if not np.isnan(means[several]).all() and not np.isnan(means[~several]).all():
+                found.setdefault(name, {})[label] = degradation(means, several, patients, replicates, seed)
+    for by in found.values():
+        adjusted = holm([d.p for d in by.values()])
+        by |= {label: replace(d, adjusted=float(q)) for (label, d), q in zip(by.items(), adjusted, strict=True)}
+    return scores, found
+
+
+def _slice(
+    label: str,
+    name: str,
+    slice_: str,
+    means: Array,
+    members: NDArray[np.bool_],
+    patients: Sequence[str],
+    seed: int,
+    replicates: int,
+) -> Score:
+    chosen = [p for p, m in zip(patients, members, strict=True) if m]
+    made = weighted_mean_intervals(means[members], chosen, replicates, seed)
+    n = int(made.n[0])
+    return Score(MEAN, name, float(made.mean[0]), float(made.low[0]), float(made.high[0]), n, label, slice_)
+
+
 def mean_curves(rows: Mapping[str, Sequence[Row]], trial: Trial, name: str, *, seed: int = 0) -> dict[str, Means]:
     """explainer -> mean of the curve ``name`` over pictures, with its interval at each step.
 
@@ -196,7 +222,7 @@ def rows_of(done: Mapping[Task, Arrays | str]) -> dict[str, list[Row]]:
             continue
         for i, c in enumerate(task.chosen):
             arrays = _at_stage(task, made, i, -1) if task.kind == "weights" else made
-            rows.setdefault(task.label, []).append(Row(c.case.id, c.patient, c.findings, arrays))
+            rows.setdefault(task.label, []).append(Row(c.case.id, c.patient, c.findings, arrays, c.several))
     return rows
 
 
@@ -234,8 +260,3 @@ def _at_stage(task: Task, made: Arrays, picture: int, stage: int) -> dict[str, A
     every = union(task.chosen)
     own = [every.index(f) for f in task.chosen[picture].findings]
     return {name: np.asarray(made["alike"][stage, picture, own, k]) for k, name in enumerate(SIMILARITIES)}
-
-
-def union(few: Sequence[Chosen]) -> tuple[str, ...]:
-    """Every finding that any of the pictures has."""
-    return tuple(dict.fromkeys(f for c in few for f in c.findings))

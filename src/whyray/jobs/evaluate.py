@@ -72,7 +72,7 @@ def faithfulness_into(
             store=Store(folder / "cells"),
             report=report,
         )
-        _write(folder, "faithfulness", result, result.scores, result.differences, {"curves": result.points()})
+        _write(folder, "faithfulness", result, result.scores, result.differences, result.more())
         write_whole(folder / "report.html", faithfulness_page(result, dataset.name).encode())
     return result
 

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..contracts import Classifier, Context, Explainer
-from ..engine.passes import predict
-from ..errors import DataError, InputError, UnmetNeed, WhyrayError
+from ..errors import DataError, UnmetNeed, WhyrayError
 from ..explanations import Attribution
 from ..metrics._intervals import REPLICATES, Means
 from ..metrics.significance import Difference
 from ..registry import explainer as explainer_from
 from ..types import Case, Radiograph, Report, Score
 from ._faithful import CURVES, Trial, again, at_input, curves
-from ._faithful_scores import Arrays, Chosen, Task, cascades_of, mean_curves, notes_of, rows_of, table, union
+from ._faithful_scores import Arrays, by_label_count, cascades_of, mean_curves, notes_of, rows_of, table
+from ._faithful_tasks import Chosen, Pairs, Task, choose_pairs, plan_tasks, union
 from ._maps import Maker, attributions
 from ._randomised import weight_dependence
 from .explain import check_needs, finding_of
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Faithfulness", "Pairs", "Trial", "choose_pairs", "evaluate_faithfulness"]
 
-Pairs = Literal["predicted", "present", "all"]
 CONTROLS = ("edges", "centre", "random")
 FEW_PATIENTS = 20
 VERSION = 1  # raise it when the same trial measures something else
@@ -49,6 +48,8 @@ class Faithfulness:
 
     scores       one a finding x metric x explainer, and "mean" over findings; 95 % intervals by patient.
     differences  metric -> comparisons of explainers on that mean, Holm-corrected within the metric.
+    slices       the same mean where one finding is present, and where several are.
+    degradation  metric -> explainer -> single-label less multi-label, Holm-corrected over explainers.
     curves       "deletion" | "insertion" | "road_most" | "road_least" -> explainer -> mean curve.
     cascade      explainer -> (random layers at each stage ``[s]``, mean Spearman there).
     skipped      explainer -> why it could not be measured.
@@ -59,12 +60,19 @@ class Faithfulness:
 
     scores: tuple[Score, ...]
     differences: Mapping[str, Sequence[Difference]]
+    slices: tuple[Score, ...]
+    degradation: Mapping[str, Mapping[str, Difference]]
     curves: Mapping[str, Mapping[str, Means]] = field(repr=False)
     cascade: Mapping[str, tuple[NDArray[np.int64], Means]] = field(repr=False)
     skipped: Mapping[str, str]
     failures: tuple[str, ...]
     controls: tuple[str, ...]
     facts: Mapping[str, Any]
+
+    def more(self) -> dict[str, Any]:
+        """What scores.json holds beside scores and differences: "curves", "slices", "degradation"."""
+        degradation = {m: {label: asdict(d) for label, d in by.items()} for m, by in self.degradation.items()}
+        return {"curves": self.points(), "slices": [asdict(s) for s in self.slices], "degradation": degradation}
 
     def points(self) -> dict[str, Any]:
         """Every mean curve with its interval and n at each step, as JSON holds it; "random_layers" is the cascade."""
@@ -109,10 +117,13 @@ def evaluate_faithfulness(
     rows = rows_of(done)
     controls = tuple(label for label, e in asked.items() if e.control)
     scores, differences = table(rows, trial, controls, notes=notes_of(done), seed=seed, replicates=replicates)
+    slices, degradation = by_label_count(rows, trial, seed=seed, replicates=replicates)
     whole = {label: [r for r in members if "deletion" in r.arrays] for label, members in rows.items()}
     return Faithfulness(
         scores=tuple(scores),
         differences=differences,
+        slices=tuple(slices),
+        degradation=degradation,
         curves={name: mean_curves(whole, trial, name, seed=seed) for name in CURVES},
         cascade=cascades_of(done, seed),
         skipped=maker.skipped,
@@ -120,42 +131,6 @@ def evaluate_faithfulness(
         controls=controls,
         facts=_facts(classifier, trial, seed, pairs, chosen),
     )
-
-
-def choose_pairs(
-    classifier: Classifier, cases: Sequence[Case], findings: Sequence[str], pairs: Pairs
-) -> tuple[list[Chosen], list[str]]:
-    """Pictures with at least one finding to measure, and one sentence for each that cannot be read."""
-    chosen, failures = [], []
-    for case in cases:
-        if pairs == "present" and not any(case.labels.get(f) == 1 for f in findings):
-            continue
-        try:
-            radiograph = case.radiograph()
-        except InputError as error:
-            failures.append(str(error))
-            continue
-        (said,) = predict(classifier, [radiograph])
-        keep = {
-            "predicted": {p.finding for p in said if p.positive},
-            "present": {f for f in findings if case.labels.get(f) == 1},
-            "all": set(findings),
-        }[pairs]
-        if mine := tuple(f for f in findings if f in keep):
-            chosen.append(Chosen(case, mine, radiograph.sha256))
-    return chosen, failures
-
-
-def plan_tasks(chosen: Sequence[Chosen], labels: Sequence[str], trial: Trial) -> list[Task]:
-    """Picture by picture, so that what was paid for a picture serves all explainers; random layers last."""
-    few = tuple(chosen[: trial.few])
-    tasks = [
-        Task(kind, label, (c,))
-        for c in chosen
-        for kind in (("curves", "again") if c in few else ("curves",))
-        for label in labels
-    ]
-    return tasks + [Task("weights", label, few) for label in labels if few]
 
 
 def _done(
