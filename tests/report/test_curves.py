@@ -67,4 +67,11 @@ def test_labels_stand_in_the_order_of_the_lines_and_fit() -> None:
 def test_ticks_enclose_the_range() -> None:
     for low, high in ((0.0, 1.0), (-3.2, 4.7), (0.0, 0.013), (2.0, 2.0), (-5.0, -1.0)):
         ticks = _ticks(low, high)
-        assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 8, (low, high, ticks)
+        assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 9, (low, high, ticks)
+
+
+def test_no_number_stands_outside_the_axis() -> None:
+    svg = drawn([Curve("a", np.array([0.0, 10, 72]), np.array([1.0, 0.5, 0.0]))])
+    below = [t for t in svg.iter(f"{SVG}text") if t.get("text-anchor") == "middle" and (t.text or "").isdigit()]
+    assert [t.text for t in below] == ["0", "20", "40", "60"]
+    assert max(float(t.get("x") or 0) for t in below) <= WIDTH - RIGHT

@@ -95,7 +95,8 @@ def _grid(frame: _Frame, x_label: str, y_label: str) -> str:
         y = frame.at(frame.x[0], value)[1]
         rules.append(f'<path d="M{left:.1f} {y:.1f}H{right:.1f}"/>')
         words.append(f'<text x="{left - 7:.1f}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>')
-    for value in _ticks(*frame.x):
+    inside = [v for v in _ticks(*frame.x) if frame.x[0] <= v <= frame.x[1]]
+    for value in inside:
         x = frame.at(value, frame.y[0])[0]
         words.append(f'<text x="{x:.1f}" y="{bottom + 17:.1f}" text-anchor="middle">{_number(value)}</text>')
     middle = (top + bottom) / 2
@@ -171,9 +172,9 @@ def _hex(lightness: float, hue: float, chroma: float) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round numbers that enclose the range, four to seven of them."""
+    """Round numbers that enclose the range, four to eight of them."""
     span = high - low if high > low else max(abs(high), 1.0)
-    rough = span / 4
+    rough = span / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = power * next(m for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
     first, last = int(np.floor(low / step + 1e-9)), int(np.ceil(high / step - 1e-9))
