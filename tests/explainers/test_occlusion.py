@@ -100,6 +100,18 @@ def test_settings_out_of_range(settings: dict[str, int]) -> None:
         Occlusion(**settings)  # type: ignore[arg-type]
 
 
+def test_a_number_may_come_as_text_and_the_engine_is_recorded() -> None:
+    from whyray.registry import explainer
+
+    model, picture = network(), whyray.testing.sample_radiographs(1)[0]
+    as_text = explainer("occlusion:window=16,fill=-1.5,precision=bfloat16")
+    assert isinstance(as_text, Occlusion)
+    found = maps_of(as_text, model, picture)
+    assert np.array_equal(found, maps_of(Occlusion(window=16, fill=-1.5, precision="bfloat16"), model, picture))
+    made = as_text.explain(model, [picture], FINDINGS[:1], Context())[0]["mass"]
+    assert made.provenance.backend == "torch/bfloat16/cpu"
+
+
 def test_a_wrong_fill_is_named() -> None:
     with pytest.raises(whyray.errors.UnknownName, match="blur"):
         maps_of(Occlusion(fill="blurr"), network(), whyray.testing.sample_radiographs(1)[0])

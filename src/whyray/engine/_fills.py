@@ -35,8 +35,8 @@ def filled(pixels: Pixels, fill: str | float, segments: Segments, preparation: P
 
     Raises UnknownName for another word.
     """
-    if isinstance(fill, int | float):
-        return np.full_like(pixels, fill)
+    if (value := number(fill)) is not None:
+        return np.full_like(pixels, value)
     if fill in ("black", "white"):
         grey = preparation.low if fill == "black" else preparation.high
         mean, std = (np.asarray(v, np.float32).reshape(-1, 1, 1) for v in (preparation.mean, preparation.std))
@@ -49,7 +49,15 @@ def filled(pixels: Pixels, fill: str | float, segments: Segments, preparation: P
         means = np.stack([segments.sums(channel) for channel in pixels]) / segments.sizes  # [c, count]
         painted = means if fill == "segment" else neighbour_means(means, segments.labels)
         return np.asarray(painted[:, segments.labels], np.float32)
-    raise UnknownName("fill", fill, (*FILLS, "a number"))
+    raise UnknownName("fill", str(fill), (*FILLS, "a number"))
+
+
+def number(fill: str | float) -> float | None:
+    """A fill that is a value, also as the command line gives it; None for a word."""
+    try:
+        return None if isinstance(fill, str) and not fill.strip("+-. ")[:1].isdigit() else float(fill)
+    except ValueError:
+        return None
 
 
 def blurred(pixels: Pixels, sigma: float) -> Pixels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar
@@ -51,7 +51,7 @@ class Occlusion(Explainer):
     ) -> list[dict[str, Explanation]]:
         """Maps ``[h, w]`` at the resolution of the model input, in logits a window."""
         asked = Asked(self, classifier, radiographs, findings, context)
-        maps = []
+        maps, backend = [], classifier.backend
         for i, frame in enumerate(asked.frames):
             shape = frame.pixels.shape[1], frame.pixels.shape[2]
             segments, removed = windows(shape, *self.geometry(shape))
@@ -61,7 +61,11 @@ class Occlusion(Explainer):
             share = len(asked.frames)
             drops = engine.full - engine.logits(~removed, span=(i / share, (i + 1) / share))  # [windows, all findings]
             maps.append(mean_drop(drops[:, asked.columns], removed)[:, segments.labels])
-        return asked.attributions(np.stack(maps))
+            backend = engine.backend
+        return [
+            {f: replace(e, provenance=replace(e.provenance, backend=backend)) for f, e in one.items()}
+            for one in asked.attributions(np.stack(maps))
+        ]
 
     def geometry(self, shape: tuple[int, int]) -> tuple[int, int]:
         """(window, stride) in pixels for a model input of ``shape``."""
