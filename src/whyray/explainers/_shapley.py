@@ -54,6 +54,7 @@ class Scheme:
 
     sizes   sizes ``1 .. enumerated`` are taken whole: ``keep [m, players]`` with their kernel ``weight [m]``.
     masses  kernel mass of each size, as ``size_masses``.
+    even    the others are drawn as often as one another and weighted, instead of as often as the kernel has them.
     """
 
     players: int
@@ -61,6 +62,7 @@ class Scheme:
     keep: Bools
     weight: Floats
     masses: Floats
+    even: bool = False
 
     @property
     def complete(self) -> bool:
@@ -70,19 +72,26 @@ class Scheme:
     def draw(self, rng: np.random.Generator, pairs: int, stock: Stock | None = None) -> tuple[Bools, Floats]:
         """Random pairs ``keep [pairs, players]`` of the remaining sizes and the weight ``[pairs]`` of each.
 
-        Sizes are drawn as the kernel has them, evenly spread over the draw; members uniformly, from the ``stock`` while
-        that has pairs of the size. The weights' mean is the kernel mass of the remaining sizes.
+        Sizes come in their shares, evenly spread over the draw; members uniformly, from the ``stock`` while that has
+        pairs of the size. The weights' mean is the kernel mass of the remaining sizes.
         """
         rest = self.masses[self.enumerated :]
-        share = np.cumsum(rest) / rest.sum()
-        at = np.searchsorted(share, (np.arange(pairs) + rng.random()) / pairs, side="right")
-        size = self.enumerated + 1 + np.minimum(at, len(rest) - 1)
+        shares = self._shares()
+        at = np.searchsorted(np.cumsum(shares), (np.arange(pairs) + rng.random()) / pairs, side="right")
+        at = np.minimum(at, len(rest) - 1)
+        size = self.enumerated + 1 + at
         order = rng.random((pairs, self.players)).argsort(1)
         keep = np.zeros((pairs, self.players), bool)
         np.put_along_axis(keep, order, np.arange(self.players) < size[:, None], 1)
         for row, wanted in enumerate(size if stock else ()):
             keep[row] = stock.take(int(wanted), keep[row])  # type: ignore[union-attr]
-        return keep, np.full(pairs, rest.sum())
+        return keep, (rest / shares)[at]
+
+    def _shares(self) -> Floats:
+        """How often each remaining size is drawn."""
+        sizes = np.arange(self.enumerated + 1, len(self.masses) + 1)
+        shares = self.masses[self.enumerated :] * (sizes * (self.players - sizes) if self.even else 1)
+        return np.asarray(shares / shares.sum())
 
 
 class Stock:
@@ -103,8 +112,8 @@ class Stock:
         return held.pop() if held else otherwise
 
 
-def scheme(players: int, coalitions: int) -> Scheme:
-    """The scheme for a budget: a size is enumerated while random draws would hit each of its pairs once or more."""
+def scheme(players: int, coalitions: int, even: bool = False) -> Scheme:
+    """The scheme for a budget: a size is enumerated while draws of the kernel would hit each of its pairs once or more."""
     masses = size_masses(players)
     left, enumerated = coalitions // 2, 0
     rows: list[Bools] = []
@@ -117,7 +126,7 @@ def scheme(players: int, coalitions: int) -> Scheme:
         weights.append(np.full(pairs, mass / pairs))
         left, enumerated = left - pairs, size
     keep = np.concatenate(rows) if rows else np.zeros((0, players), bool)
-    return Scheme(players, enumerated, keep, np.concatenate([np.zeros(0), *weights]), masses)
+    return Scheme(players, enumerated, keep, np.concatenate([np.zeros(0), *weights]), masses, even)
 
 
 def _of_size(players: int, size: int) -> Bools:

@@ -177,7 +177,8 @@ def in_rounds(
     asked; the draw ends when all asked findings have theirs. Without a tolerance there is one round.
     """
     samples, tolerance = limits
-    plan, gain, columns = scheme(game.players, samples - 2), game.full - game.empty, list(game.columns)
+    plan = scheme(game.players, samples - 2, even=near is not None)
+    gain, columns = game.full - game.empty, list(game.columns)
     run = Regression(gain, game.pairs(plan.keep, plan.weight))
     values, errors = np.full((2, game.players, len(columns)), np.nan)
     coalitions, waiting = np.zeros(len(columns)), np.ones(len(columns), bool)
