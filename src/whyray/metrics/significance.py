@@ -58,6 +58,11 @@ def two_sided(replicates: NDArray[np.float64]) -> float:
     return min(1.0, 2 * (tail + 1) / (len(values) + 1))
 
 
+def least_p(patients: int) -> float:
+    """No paired two-sided test of so few patients can give less: the chance that all signs agree by luck."""
+    return min(1.0, 2.0 ** (1 - patients))
+
+
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
     """p-values adjusted so that the chance of *any* false alarm among them stays at the level (Holm, 1979).
 
@@ -85,15 +90,16 @@ def compare(
     """Every pair of methods (or ``pairs``) on one metric ``[n]`` of the same pictures, Holm-corrected together.
 
     NaN in either leaves a picture out of that pair. p is twice the share of replicates on the far side of 0, each side
-    counted with its ties and one more: below 0.05 where the interval leaves 0 out, up to the rounding of a replicate.
-    All pairs share the draws.
+    counted with its ties and one more: below 0.05 where the interval leaves 0 out, up to the rounding of a replicate;
+    but never below ``least_p`` of the patients, as a bootstrap of a handful would have it. All pairs share the draws.
     """
     wanted = list(pairs) if pairs is not None else list(combinations(methods, 2))
     columns = {name: np.asarray(values, np.float64) for name, values in methods.items()}
     names = np.asarray(patients, dtype=str)
     gaps = np.stack([columns[a] - columns[b] for a, b in wanted], axis=1) if wanted else np.empty((len(names), 0))
     found = weighted_mean_intervals(gaps, patients, replicates, seed)
-    p = [two_sided(column) for column in found.replicates.T]
+    counted = [len(np.unique(names[~np.isnan(gap)])) for gap in gaps.T]
+    p = [max(two_sided(c), least_p(k)) if k else float("nan") for c, k in zip(found.replicates.T, counted, strict=True)]
     return [
         Difference(
             first=first,
@@ -103,7 +109,7 @@ def compare(
             high=float(found.high[j]),
             p=p[j],
             n=int(found.n[j]),
-            patients=len(np.unique(names[~np.isnan(gaps[:, j])])),
+            patients=counted[j],
             adjusted=float(adjusted),
             wilcoxon=signed_rank(gaps[:, j], patients) if wilcoxon else float("nan"),
         )
