@@ -24,8 +24,8 @@ SPECS = (
     "shap:samples=128",
     "gradient",
     "guided_backprop",
-    "integrated_gradients:steps=16,most=16",
-    "gradient_shap:samples=16,baselines=4",
+    "integrated_gradients:steps=8,most=8",
+    "gradient_shap:samples=8,baselines=4",
     "lrp",
 )
 LIMIT = 2048  # MiB
