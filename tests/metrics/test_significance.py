@@ -127,7 +127,8 @@ def test_degradation_by_hand_and_its_interval() -> None:
 def test_a_handful_of_patients_proves_nothing() -> None:
     """Three patients that all agree: a bootstrap alone would call that certain, a sign test gives 1/4."""
     first, second = np.array([0.9, 0.8, 0.95]), np.array([0.1, 0.2, 0.15])
-    (found,) = compare({"a": first, "b": second}, ["x", "y", "z"], replicates=500)
+    (found,) = sig.compare({"a": first, "b": second}, ["x", "y", "z"], replicates=500)
     assert found.low > 0 and found.p == found.adjusted == 0.25
-    (many,) = compare({"a": np.tile(first, 10), "b": np.tile(second, 10)}, [str(i) for i in range(30)], replicates=500)
+    ten = {"a": np.tile(first, 10), "b": np.tile(second, 10)}
+    (many,) = sig.compare(ten, [str(i) for i in range(30)], replicates=500)
     assert many.p < 0.01
