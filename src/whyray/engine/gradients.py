@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Make = Callable[[slice], Tensor]  # which inputs -> [b, c, h, w]
     Keep = Callable[[Tensor, slice], Tensor]  # a finding's gradient [b, c, h, w], which inputs -> what is kept of it
 
-RECORDED = 320 * 2**20  # bytes that one forward pass may leave for its backward passes
+RECORDED = 256 * 2**20  # bytes that one forward pass may leave for its backward passes
 
 
 @dataclass(frozen=True, eq=False)
