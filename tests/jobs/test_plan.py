@@ -82,3 +82,16 @@ def test_options() -> None:
     assert [local.sign_of(x) for x in ("gradcam", "gradient", "gradient:smooth=1", "gradient:smooth=3")] == [
         "positive", "absolute", "absolute", "negative",
     ]  # fmt: skip
+
+
+def test_the_full_scale_recipe_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    from whyray.findings import crosswalk
+    from whyray.training.plan import load_plan as training_plan
+
+    monkeypatch.setenv("CHEXPERT", "/data/chexpert")
+    monkeypatch.setenv("CHEXLOCALIZE", "/data/chexlocalize")
+    recipe = Path(__file__).parents[2] / "recipes/shamsul-chexpert.toml"
+    plan, training = load_plan(recipe), training_plan(recipe)
+    assert plan.dataset == "chexlocalize:/data/chexlocalize#test" and plan.model in recipe.read_text()
+    assert {x.partition(":")[0] for x in plan.explainers} >= {"gradcam", "lime", "lrp", "shap"}
+    assert set(plan.findings) == set(crosswalk("chexlocalize-10").values()) <= set(training.findings)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from .store import Result, Store
 
+DEAR = 20  # forward passes a picture
+
 
 @dataclass(frozen=True, eq=False)
 class Asked:
@@ -70,12 +72,13 @@ class Maker:
         for label, explainer in in_order(self.asked).items():
             mine = sorted((c for c in cells if c.given.label == label), key=lambda c: c.given.findings)
             for findings, members in groupby(mine, key=lambda c: c.given.findings):
-                for cell, made in self._explained(label, explainer, findings, list(members), context):
-                    if isinstance(made, str):
-                        yield cell, made
-                        continue
-                    earlier |= {(cell.given.radiograph.sha256, f, label): e for f, e in made.items()}
-                    yield cell, _arrays(made)
+                for part in _calls(list(members), explainer.passes(len(findings))):
+                    for cell, made in self._explained(label, explainer, findings, part, context):
+                        if isinstance(made, str):
+                            yield cell, made
+                            continue
+                        earlier |= {(cell.given.radiograph.sha256, f, label): e for f, e in made.items()}
+                        yield cell, _arrays(made)
 
     def _explained(
         self, label: str, explainer: Explainer, findings: tuple[str, ...], cells: Sequence[Cell], context: Context
@@ -98,6 +101,11 @@ class Maker:
                     yield from self._explained(label, explainer, findings, [cell], context)
         else:
             yield from zip(cells, made, strict=True)
+
+
+def _calls(cells: list[Cell], passes: float) -> list[list[Cell]]:
+    """All in one call, or one each where a picture takes long: what is stopped then loses one picture, not a batch."""
+    return [cells] if passes < DEAR else [[cell] for cell in cells]
 
 
 def _arrays(made: Mapping[str, Explanation]) -> dict[str, NDArray[Any]]:

@@ -33,7 +33,8 @@ def panels(result: Localisation, store: Store) -> list[Panel]:
     chosen: list[tuple[str, int, str]] = []
     for finding in sorted(count, key=lambda f: -count[f])[:FINDINGS]:
         column = np.stack([tables.values[m][metric][:, tables.findings.index(finding)] for m in own])
-        overlap = np.nan_to_num(column).mean(axis=0)
+        here = np.array([finding in s.truth for s in subjects])
+        overlap = np.where(here, np.nan_to_num(column).mean(axis=0), -1.0)
         sure = [s.probability.get(finding, -1.0) for s in subjects]
         chosen.append((finding, int(overlap.argmax()), "best overlap"))
         chosen.append((finding, int(np.argmax(sure)), "highest probability"))

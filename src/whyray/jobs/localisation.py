@@ -116,7 +116,7 @@ def evaluate_localisation(
     bench = _Bench(maker, plan, wanted)
     cases = plan.chosen(dataset.cases())
     measured = bench.measure(cases, report)
-    if not measured.subjects:
+    if not any(s.truth for s in measured.subjects):
         seen = ", ".join(f"{r} ({n})" for r, n in measured.unused.items()) or "none"
         raise DataError(
             f"no picture of {dataset.name} has a region of {', '.join(wanted)[:120]}; regions there: {seen}; "
