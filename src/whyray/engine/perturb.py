@@ -195,12 +195,12 @@ class _Builder:
 
         if self.removed is None:
             return self._imputed(keep)
-        b = len(keep)
-        if self.buffer is None or len(self.buffer) != b:
-            self.buffer = torch.empty((b, *self.pixels.shape), device=self.device, memory_format=torch.channels_last)
+        b, shape = len(keep), self.pixels.shape
+        if self.buffer is None or len(self.buffer) < b:
+            self.buffer = torch.empty((b, *shape), device=self.device, memory_format=torch.channels_last)
         rows = torch.from_numpy(np.ascontiguousarray(keep)).to(self.device)
-        mask = rows.index_select(1, self.labels).view(b, 1, *self.pixels.shape[1:])
-        return torch.where(mask, self.pixels, self.removed, out=self.buffer)
+        mask = rows.index_select(1, self.labels).view(b, 1, *shape[1:])
+        return torch.where(mask, self.pixels, self.removed, out=self.buffer[:b])
 
     def _imputed(self, keep: Rows) -> Tensor:
         import torch
