@@ -113,7 +113,7 @@ class Stock:
 
 
 def scheme(players: int, coalitions: int, even: bool = False) -> Scheme:
-    """The scheme for a budget: a size is enumerated while draws of the kernel would hit each of its pairs once or more."""
+    """The scheme for a budget: a size is enumerated while draws of the kernel would hit each of its pairs once."""
     masses = size_masses(players)
     left, enumerated = coalitions // 2, 0
     rows: list[Bools] = []
