@@ -115,3 +115,7 @@ def test_a_number_may_come_as_text_and_the_engine_is_recorded() -> None:
 def test_a_wrong_fill_is_named() -> None:
     with pytest.raises(whyray.errors.UnknownName, match="blur"):
         maps_of(Occlusion(fill="blurr"), network(), whyray.testing.sample_radiographs(1)[0])
+
+
+def test_the_contract_holds_on_the_fast_engine_in_half_precision() -> None:
+    whyray.testing.check_explainer(Occlusion(window=64, stride=56), whyray.load_model("mini"))
