@@ -63,7 +63,7 @@ class Arena:
     def matched(self) -> int:
         """The smallest number of coalitions at which whyray is as near to the reference as shap's KernelExplainer."""
         goal = self.error(self.kernel(False))
-        for samples in (200, 250, 300, 400, 500, 650, 800):
+        for samples in (100, 150, 200, 250, 300, 400, 500, 650, 800):
             if samples >= self.samples:
                 break
             if np.mean([self.error(self.ours(samples, "float32", "auto", seed=s)) for s in (0, 1)]) <= goal:
@@ -154,7 +154,7 @@ def contestants(subject: Subject) -> list[Contestant]:
 
 
 def main() -> None:
-    """This method alone; ``--quick`` with 250 coalitions and a reference of 800, to see that it runs."""
+    """This method alone; ``--quick`` with 120 coalitions and a reference of 300, to see that it runs."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true")
     options.add_argument("--rounds", type=int, default=2)
@@ -163,7 +163,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     use_large_malloc()
     if given.quick:
-        importlib.import_module("_attribution_shap").SIZES = (250, 800)  # the module that ``measured`` reads
+        importlib.import_module("_attribution_shap").SIZES = (120, 300)  # the module that ``measured`` reads
     measured("shap", Subject(rounds=given.rounds), given.rounds)
 
 
