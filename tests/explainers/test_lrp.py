@@ -11,6 +11,11 @@ import whyray
 from whyray.explainers.lrp import Named
 
 
+@pytest.fixture(scope="module")
+def mini() -> whyray.Classifier:
+    return whyray.load_model("mini")
+
+
 @pytest.mark.parametrize(
     ("composite", "canonise"), [*((c, True) for c in get_args(Named)), ("epsilon_plus_flat", False)]
 )

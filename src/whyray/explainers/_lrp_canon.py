@@ -34,6 +34,17 @@ def canonical(program: Program) -> Program:
     return Program(pruned(steps, len(steps) - 1))
 
 
+def plain(program: Program) -> Program:
+    """The layers as they stand, run in the layout that peers run them in: rules that divide by sums which may vanish
+    make more of a rounding error than of anything else."""
+    steps = without_identities(program).steps
+    for i, step in enumerate(steps):
+        if step.op == "conv2d" and isinstance(step.args[1], torch.Tensor):
+            args = (step.args[0], step.args[1].clone(memory_format=torch.contiguous_format), *step.args[2:])
+            steps[i] = Step(step.op, step.call, args, step.kwargs)
+    return Program(steps)
+
+
 def without_identities(program: Program) -> Program:
     """Without the steps that return what they were given."""
     place: dict[int, Ref] = {-1: Ref(-1)}

@@ -60,6 +60,13 @@ class Program:
     """Steps in order; the last one gives the logits ``[1, f]`` of one input ``[1, c, h, w]``."""
 
     steps: list[Step]
+    forms: dict[str, Program] = field(default_factory=dict, repr=False)
+
+    def form(self, make: Callable[[Program], Program]) -> Program:
+        """Another form of it, made once."""
+        if make.__name__ not in self.forms:
+            self.forms[make.__name__] = make(self)
+        return self.forms[make.__name__]
 
     def values(self, x: Tensor) -> list[Tensor]:
         """The output of each step, and the input itself at the end (where -1 finds it)."""

@@ -22,6 +22,13 @@ class Affine:
     bias: Tensor | None
     held: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def diagonal(self) -> bool:
+        return False
+
+    def alike(self, r: Tensor) -> tuple[Tensor, Tensor]:
+        return r, torch.ones_like(self.weight)
+
     def positive(self) -> Tensor:
         return self._made("positive", lambda: self.weight.clamp(min=0))
 
@@ -66,6 +73,11 @@ class Convolution(Affine):
     def over_outputs(self, s: Tensor) -> Tensor:
         return s.sum((1, 3, 4))
 
+    def alike(self, r: Tensor) -> tuple[Tensor, Tensor]:
+        if self.groups > 1:
+            return super().alike(r)
+        return r.sum(2, keepdim=True), torch.ones_like(self.weight[:1])
+
     def _flipped(self, weight: Tensor) -> Tensor:
         def flip() -> Tensor:
             return weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
@@ -92,7 +104,11 @@ class Connected(Affine):
 
 @dataclass(eq=False)
 class PerChannel(Affine):
-    """``weight[c] x + bias[c]`` on ``[b, c, ...]``: normalisation in evaluation mode, layer scale."""
+    """``weight[c] x + bias[c]`` on ``[b, c, ...]``: normalisation in evaluation mode."""
+
+    @property
+    def diagonal(self) -> bool:
+        return True
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         z = x * along(weight, x)
@@ -139,4 +155,4 @@ def folded_norm(step: Step) -> tuple[Tensor, Tensor]:
     scale = scale * weight.double() if weight is not None else scale
     shift = -mean.double() * scale
     shift = shift + bias.double() if bias is not None else shift
-    return scale.float(), shift.float()
+    return scale.to(mean.dtype), shift.to(mean.dtype)

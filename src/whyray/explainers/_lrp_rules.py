@@ -26,6 +26,9 @@ class Layer(Protocol):
     def weight(self) -> Tensor: ...
     @property
     def bias(self) -> Tensor | None: ...
+    @property
+    def diagonal(self) -> bool: ...  # each unit reads one value
+    def alike(self, r: Tensor) -> tuple[Tensor, Tensor]: ...  # r over units that see the same, and a weight of ones
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor: ...
     def back(self, s: Tensor, weight: Tensor) -> Tensor: ...
     def over_outputs(self, s: Tensor) -> Tensor: ...  # [f, b, ...] summed to [f, out] as the bias is laid out
@@ -60,7 +63,7 @@ class Stabiliser:
 
     def lost(self, s: Tensor, z: Tensor) -> Tensor:
         """The share ``[f]`` of ``R = s * stabilised(z)`` that belongs to no input."""
-        return self.size(z) * inner(s, torch.where(z >= 0, 1.0, -1.0))
+        return self.size(z) * inner(s, torch.where(z >= 0, 1.0, -1.0).to(z.dtype))
 
 
 def inner(s: Tensor, v: Tensor) -> Tensor:
@@ -100,18 +103,31 @@ class Place:
         z = self.layer.forward(self.clamped(1), weights[0], weights[2])
         return z + self.layer.forward(self.clamped(-1), weights[1]) if self.signed else z
 
-    def hand(self, r: Tensor, weights: Weights, z: Tensor) -> Tensor:
-        """``r`` in proportion to the contributions, whose sum is ``z``."""
+    def hand(self, r: Tensor, weights: Weights, z: Tensor, *, positive: bool = False) -> Tensor:
+        """``r`` (used up) in proportion to the contributions, whose sum is ``z``; ``positive`` where they all are."""
+        if self.layer.diagonal:
+            return self._hand_each(r, weights, z)
         s = r / self.stabiliser(z)
-        self.book(s, z, weights[2])
+        self.book(s, z, weights[2], positive=positive)
         out = self.layer.back(s, weights[0]).mul_(self.clamped(1))
         return out.add_(self.layer.back(s, weights[1]).mul_(self.clamped(-1))) if self.signed else out
 
-    def book(self, s: Tensor, z: Tensor, bias: Tensor | None) -> None:
+    def _hand_each(self, r: Tensor, weights: Weights, z: Tensor) -> Tensor:
+        """The same where each unit reads one value: a factor for all findings together."""
+        firm = self.stabiliser(z)
+        own = self.sum((weights[0], weights[1], None))
+        told = torch.stack([z - own, firm - z]) / firm  # the shares of the bias and of the stabiliser
+        self.ledger.add("bias", inner(r, told[0]))
+        self.ledger.add("stabiliser", inner(r, told[1]))
+        return r.mul_(own / firm)
+
+    def book(self, s: Tensor, z: Tensor, bias: Tensor | None, *, positive: bool = False) -> None:
         """Write down what the bias takes of ``R = s * stabilised(z)`` and what the stabiliser does."""
-        if bias is not None:
-            self.ledger.add("bias", self.layer.over_outputs(s) @ bias)
-        self.ledger.add("stabiliser", self.stabiliser.lost(s, z))
+        outputs = self.layer.over_outputs(s) if positive or bias is not None else None
+        if outputs is not None and bias is not None:
+            self.ledger.add("bias", outputs @ bias)
+        lost = self.stabiliser.size(z) * outputs.sum(1) if positive and outputs is not None else None
+        self.ledger.add("stabiliser", self.stabiliser.lost(s, z) if lost is None else lost)
 
 
 Weights = tuple["Tensor", "Tensor", "Tensor | None"]  # for positive x, for negative x, bias
@@ -120,6 +136,8 @@ Rule = Callable[[Place, "Tensor"], "Tensor"]
 
 def epsilon(at: Place, r: Tensor) -> Tensor:
     """``x_i w_ij / (z_j + epsilon) R_j``; at epsilon = 0 and without biases, gradient x input."""
+    if at.layer.diagonal:
+        return at.hand(r, (at.layer.weight, at.layer.weight, at.layer.bias), at.z)
     s = r / at.stabiliser(at.z)
     at.book(s, at.z, at.layer.bias)
     return at.layer.back(s, at.layer.weight).mul_(at.x)
@@ -128,7 +146,7 @@ def epsilon(at: Place, r: Tensor) -> Tensor:
 def zplus(at: Place, r: Tensor) -> Tensor:
     """In proportion to the positive contributions, the positive bias among them."""
     weights = at.of_sign(1)
-    return at.hand(r, weights, at.sum(weights))
+    return at.hand(r, weights, at.sum(weights), positive=True)
 
 
 def alpha2beta1(at: Place, r: Tensor) -> Tensor:
@@ -141,7 +159,7 @@ def alpha2beta1(at: Place, r: Tensor) -> Tensor:
     both, only_below = (above > 0) & (below < 0), (above <= 0) & (below < 0)
     positive = torch.where(both, 2.0, torch.where(only_below, 0.0, 1.0))
     negative = torch.where(both, -1.0, torch.where(only_below, 1.0, 0.0))
-    return at.hand(r * positive, ours, above).add_(at.hand(r * negative, theirs, below))
+    return at.hand(r * positive, ours, above, positive=True).add_(at.hand(r * negative, theirs, below))
 
 
 def gamma(at: Place, r: Tensor, more: float = 0.25) -> Tensor:
@@ -162,8 +180,9 @@ def gamma(at: Place, r: Tensor, more: float = 0.25) -> Tensor:
 
 def flat(at: Place, r: Tensor) -> Tensor:
     """Evenly over everything the unit sees, whatever its weights."""
-    ones = torch.ones_like(at.layer.weight)
-    return at.layer.back(r / at.layer.forward(torch.ones_like(at.x), ones), ones)
+    summed, ones = at.layer.alike(r)
+    count = at.layer.forward(torch.ones_like(at.x), ones)
+    return at.layer.back(summed / count, ones)
 
 
 def box(at: Place, r: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:

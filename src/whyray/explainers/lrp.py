@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..cards import Preparation
 
 Named = Literal["epsilon_plus_flat", "epsilon_alpha2_beta1_flat", "gamma_box", "epsilon"]
+NOTE = "Attention is not linear: what its softmax adds or takes (check attention) is in no pixel."
 SHARES = ("bias", "stabiliser")
 
 
@@ -58,14 +59,13 @@ class Lrp(Explainer):
         """
         import torch
 
-        from ._lrp_canon import canonical, without_identities
+        from ._lrp_canon import canonical, plain
         from ._lrp_graph import program_for
         from ._lrp_rules import Stabiliser
         from ._lrp_run import checked, composite, relevance
 
         asked = Asked(self, classifier, radiographs, findings, context)
-        traced = program_for(classifier)
-        program = canonical(traced) if self.canonise else without_identities(traced)
+        program = program_for(classifier).form(canonical if self.canonise else plain)
         checked(program)
         device = next((p.device for p in classifier.module.parameters()), torch.device("cpu"))
         low, high = (b.to(device) for b in bounds(classifier.card.preparation))
@@ -73,7 +73,7 @@ class Lrp(Explainer):
         maps, checks = [], []
         for i, frame in enumerate(asked.frames):
             x = torch.from_numpy(np.array(frame.pixels))[None].to(device)
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = x.contiguous(memory_format=torch.channels_last) if self.canonise else x
 
             def step(share: float, done: int = i) -> None:
                 context.step((done + share) / len(asked.frames))
@@ -81,9 +81,14 @@ class Lrp(Explainer):
             found, logits, shares = relevance(program, chosen, x, asked.columns, step)
             maps.append(found.sum(1).cpu().numpy())
             checks.append(accounts(maps[-1], logits, shares))
-        return asked.attributions(
-            np.stack(maps), unit="logit", checks={name: np.stack([c[name] for c in checks]) for name in checks[0]}
-        )
+        told = {name: np.stack([c[name] for c in checks]) for name in checks[0]}
+        made = asked.attributions(np.stack(maps), unit="logit", checks=told)
+        return [{f: noted(a) for f, a in each.items()} for each in made] if "attention" in told else made
+
+
+def noted(made: Explanation) -> Explanation:
+    """With the sentence that maps through attention need."""
+    return replace(made, notes=(*made.notes, NOTE))
 
 
 def accounts(maps: np.ndarray, logits: Tensor, shares: dict[str, Tensor]) -> dict[str, np.ndarray]:
