@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from ._dense_gradients import Program
-
     Make = Callable[[slice], Tensor]  # which inputs -> [b, c, h, w]
     Keep = Callable[[Tensor, slice], Tensor]  # a finding's gradient [b, c, h, w], which inputs -> what is kept of it
 
@@ -54,12 +52,14 @@ class Sweep:
 
     def run(self, classifier: Classifier) -> Iterator[tuple[slice, NDArray[np.float32], NDArray[np.float32]]]:
         """(which inputs, their logits ``[b, all findings]``, what was kept ``[f, ...]``), batch by batch."""
-        check_precision(classifier)
-        start, batch = 0, self._fitting(classifier) if self.count > 1 else 1
+        first = self.make(slice(0, 1))
+        way = _Way(classifier, self.around, first)
+        most = min(self.batch, self.count)
+        start, batch = 0, most if most < 2 else int(max(1, min(most, RECORDED // max(way.recorded(first), 1))))
         while start < self.count:
             part = slice(start, min(start + batch, self.count))
             try:
-                logits, kept = self._batch(classifier, part)
+                logits, kept = self._batch(way, part)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
@@ -71,52 +71,66 @@ class Sweep:
             yield part, logits, kept
             start = part.stop
 
-    def _batch(self, classifier: Classifier, part: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _batch(self, way: _Way, part: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """One forward pass, then a backward pass a finding; the graph goes with the last one."""
         import torch
 
         size, last = part.stop - part.start, len(self.columns) - 1
-        logits, backward = self._forward(classifier, self.make(part))
+        logits, backward = way.forward(self.make(part))
         kept = []
         for i, column in enumerate(self.columns):
             kept.append(self.keep(backward(int(column), i == last), part).cpu())
             self.step((part.start + size * (i + 1) / (last + 1)) / self.count)
         return logits.detach().cpu().numpy(), torch.stack(kept).numpy()
 
-    def _forward(self, classifier: Classifier, x: Tensor) -> tuple[Tensor, Callable[[int, bool], Tensor]]:
+
+class _Way:
+    """How one classifier is differentiated: by its program where it has one and nothing is around it, else by autograd.
+
+    What it needs of the classifier is asked once: in each batch it would cost as much as a layer.
+    """
+
+    def __init__(self, classifier: Classifier, around: Callable[[], AbstractContextManager[object]], x: Tensor) -> None:
+        from ._dense_gradients import program_for
+
+        self.classifier, self.around, backend = classifier, around, classifier.backend
+        check_precision(classifier.name, backend)
+        self.kind = "cuda" if "/cuda" in backend else "cpu"
+        program = program_for(classifier) if around is contextlib.nullcontext else None
+        fits = program is not None and x.shape[1:2] == program.channels  # else the classifier says what is wrong
+        self.program = program if fits else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Callable[[int, bool], Tensor]]:
         """Logits, and the function (column, whether it is the last one asked) -> gradient."""
         import torch
 
-        program = self._program(classifier, x)
-        with _settled(classifier), torch.set_grad_enabled(program is None), self.around():
+        with self._settled(), torch.set_grad_enabled(self.program is None), self.around():
             x = x.detach().clone(memory_format=torch.channels_last)
-            if program is not None:
-                logits, tape = program.forward(x)
+            if self.program is not None:
+                logits, tape = self.program.forward(x)
             else:
-                logits = classifier.logits(x.requires_grad_())
+                logits = self.classifier.logits(x.requires_grad_())
 
         def backward(column: int, last: bool) -> Tensor:
-            with _settled(classifier):
-                if program is not None:
+            with self._settled():
+                if self.program is not None:
                     return tape.backward(column)
                 return torch.autograd.grad(logits[:, column].sum(), x, retain_graph=not last)[0]
 
         return logits, backward
 
-    def _program(self, classifier: Classifier, x: Tensor) -> Program | None:
-        from ._dense_gradients import program_for
+    def recorded(self, x: Tensor) -> int:
+        """Bytes that one forward pass of ``x`` keeps for its backward passes."""
+        with self._settled(), self.around():
+            return recorded_bytes(self.classifier, x) if self.program is None else self.program.recorded(x)
 
-        found = program_for(classifier) if self.around is contextlib.nullcontext else None
-        fits = found is not None and x.shape[1:2] == found.channels  # else the classifier says what is wrong
-        return found if fits else None
+    @contextlib.contextmanager
+    def _settled(self) -> Iterator[None]:
+        """Gradients on, inference mode and autocast off, whatever the caller has set."""
+        import torch
 
-    def _fitting(self, classifier: Classifier) -> int:
-        """The batch whose forward pass records no more than ``RECORDED`` bytes."""
-        x = self.make(slice(0, 1))
-        program = self._program(classifier, x)
-        with _settled(classifier), self.around():
-            each = recorded_bytes(classifier, x) if program is None else program.recorded(x)
-        return int(max(1, min(self.batch, self.count, RECORDED // max(each, 1))))
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(self.kind, enabled=False):
+            yield
 
 
 def input_gradients(
@@ -149,18 +163,8 @@ def recorded_bytes(classifier: Classifier, x: Tensor) -> int:
     return sum(found.values())
 
 
-def check_precision(classifier: Classifier) -> None:
+def check_precision(name: str, backend: str) -> None:
     """Raises UnmetNeed for a network in half precision, whose input gradients point elsewhere."""
     for half in ("bfloat16", "float16"):
-        if f"/{half}/" in classifier.backend:
-            raise UnmetNeed(f"{classifier.name} computes in {half}, which turns input gradients; load it in float32")
-
-
-@contextlib.contextmanager
-def _settled(classifier: Classifier) -> Iterator[None]:
-    """Gradients on, inference mode and autocast off, whatever the caller has set."""
-    import torch
-
-    kind = "cuda" if "/cuda" in classifier.backend else "cpu"
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(kind, enabled=False):
-        yield
+        if f"/{half}/" in backend:
+            raise UnmetNeed(f"{name} computes in {half}, which turns input gradients; load it in float32")
