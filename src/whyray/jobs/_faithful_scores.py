@@ -14,7 +14,7 @@ from ..metrics._intervals import REPLICATES, Means, weighted_mean_intervals
 from ..metrics.significance import Difference, compare, degradation, holm
 from ..types import Score
 from ._faithful import Trial
-from ._faithful_tasks import Task, union
+from ._faithful_tasks import Task
 from ._randomised import SIMILARITIES
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def notes_of(done: Mapping[Task, Arrays | str]) -> dict[tuple[str, str], str]:
             continue
         for k, name in enumerate(SIMILARITIES):
             found = np.mean([_mean(_at_stage(task, made, i, -1)[name]) for i in range(len(task.chosen))])
-            limit = float(np.percentile(made["others"][:, :, k].mean(axis=1), 95))
+            limit = float(np.percentile(made["others"][:, k], 95))
             verdict = "depends" if found < limit else "does not depend"
             notes[task.label, name] = f"{verdict} on the weights (maps of different pictures: 95 % below {limit:.2f})"
     return notes
@@ -257,6 +257,6 @@ def cascades_of(done: Mapping[Task, Arrays | str], seed: int = 0) -> dict[str, t
 
 def _at_stage(task: Task, made: Arrays, picture: int, stage: int) -> dict[str, Array]:
     """similarity -> ``[f]`` of one picture's own findings."""
-    every = union(task.chosen)
-    own = [every.index(f) for f in task.chosen[picture].findings]
-    return {name: np.asarray(made["alike"][stage, picture, own, k]) for k, name in enumerate(SIMILARITIES)}
+    start = sum(len(c.findings) for c in task.chosen[:picture])
+    own = slice(start, start + len(task.chosen[picture].findings))
+    return {name: np.asarray(made["alike"][stage, own, k]) for k, name in enumerate(SIMILARITIES)}

@@ -78,8 +78,3 @@ def plan_tasks(chosen: Sequence[Chosen], labels: Sequence[str], trial: Trial) ->
         for label in labels
     ]
     return tasks + [Task("weights", label, few) for label in labels if few]
-
-
-def union(few: Sequence[Chosen]) -> tuple[str, ...]:
-    """Every finding that any of the pictures has."""
-    return tuple(dict.fromkeys(f for c in few for f in c.findings))

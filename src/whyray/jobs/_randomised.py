@@ -15,7 +15,6 @@ import numpy as np
 
 from ..contracts import Classifier, Context, Explainer
 from ..errors import UnmetNeed
-from ..explanations import Explanation
 from ..metrics._similarity import spearman, spearman_absolute, ssim
 from ..types import Radiograph
 
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..models._torch import TorchClassifier
+
+    Map = NDArray[np.float32]
 
 SIMILARITIES = {"weights_spearman": spearman, "weights_absolute": spearman_absolute, "weights_ssim": ssim}
 PAIRS = 50
@@ -109,10 +110,10 @@ class Dependence:
     """How far the maps of one explainer depend on the weights.
 
     layers  int64 ``[s + 1]``: random layers at each stage, from 0 to all.
-    alike   ``[s + 1, n, f, 3]``: similarity of each stage's maps to those of the untouched copy, in the order of
-            ``SIMILARITIES``.
-    others  ``[p, f, 3]``: the same between maps of different pictures, untouched: how alike two maps of this method
-            are that have nothing to do with each other. At most ``PAIRS`` pairs.
+    alike   ``[s + 1, m, 3]``: similarity of each stage's maps to those of the untouched copy, one row a picture and
+            finding of it, in the order of ``SIMILARITIES``.
+    others  ``[p, 3]``: the same between maps of different pictures, untouched: how alike two maps of this method are
+            that have nothing to do with each other. At most ``PAIRS`` pairs.
     """
 
     layers: NDArray[np.int64]
@@ -128,31 +129,47 @@ def weight_dependence(
     explainer: Explainer,
     classifier: Classifier,
     radiographs: Sequence[Radiograph],
-    findings: Sequence[str],
+    findings: Sequence[Sequence[str]],
     context: Context,
     *,
     stages: int = 5,
 ) -> Dependence:
-    """Explain with every stage of the cascade and compare. Raises UnmetNeed."""
+    """Explain with every stage of the cascade and compare; ``findings``: those of each picture. Raises UnmetNeed."""
     inputs = np.stack([classifier.prepare(r).pixels for r in radiographs[:CALIBRATED_ON]])
     layers: list[int] = []
-    rows: list[list[list[list[float]]]] = []
-    first: list[dict[str, Explanation]] = []
+    rows: list[list[list[float]]] = []
+    first: list[list[Map]] = []
     for stage in cascade(classifier, inputs, stages=stages, seed=context.seed):
         own = replace(context, earlier={}, paid={}, progress=lambda _share: None)
-        made = explainer.explain(stage.classifier, radiographs, findings, own)
+        made = _maps(explainer, stage.classifier, radiographs, findings, own)
         first = first or made
         layers.append(stage.layers)
-        rows.append([[_alike(a[f], b[f]) for f in findings] for a, b in zip(first, made, strict=True)])
-    pairs = list(combinations(first, 2))[:PAIRS]
-    others = np.array([[_alike(a[f], b[f]) for f in findings] for a, b in pairs], np.float64)
-    shape = (len(pairs), len(findings), len(SIMILARITIES))
-    return Dependence(np.array(layers, np.int64), np.array(rows, np.float64), others.reshape(shape))
+        rows.append([_alike(a, b) for x, y in zip(first, made, strict=True) for a, b in zip(x, y, strict=True)])
+    others = [_alike(x[0], y[0]) for x, y in list(combinations(first, 2))[:PAIRS]]
+    return Dependence(
+        np.array(layers, np.int64), np.array(rows, np.float64), np.reshape(others, (-1, len(SIMILARITIES)))
+    )
 
 
-def _alike(first: Explanation, second: Explanation) -> list[float]:
-    a, b = (e.attribution().values for e in (first, second))  # type: ignore[attr-defined]
-    return [measure(a, b) for measure in SIMILARITIES.values()]
+def _maps(
+    explainer: Explainer,
+    classifier: Classifier,
+    radiographs: Sequence[Radiograph],
+    findings: Sequence[Sequence[str]],
+    context: Context,
+) -> list[list[Map]]:
+    """Maps of each picture's own findings; pictures with the same findings are explained together."""
+    out: list[list[Map]] = [[] for _ in radiographs]
+    for asked in dict.fromkeys(tuple(f) for f in findings):
+        members = [i for i, f in enumerate(findings) if tuple(f) == asked]
+        made = explainer.explain(classifier, [radiographs[i] for i in members], asked, context)
+        for i, explained in zip(members, made, strict=True):
+            out[i] = [explained[f].attribution().values for f in asked]  # type: ignore[attr-defined]
+    return out
+
+
+def _alike(first: Map, second: Map) -> list[float]:
+    return [measure(first, second) for measure in SIMILARITIES.values()]
 
 
 def _copied(classifier: TorchClassifier) -> TorchClassifier:
