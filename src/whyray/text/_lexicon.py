@@ -60,7 +60,9 @@ def rows(name: str) -> tuple[dict[str, str], ...]:
     for line in lines[1:]:
         cells = line.split("\t")
         if len(cells) != len(heading):
-            raise DataError(f"{name}.tsv: {line!r} has {len(cells)} cells; give it {len(heading)}: {', '.join(heading)}")
+            raise DataError(
+                f"{name}.tsv: {line!r} has {len(cells)} cells; give it {len(heading)}: {', '.join(heading)}"
+            )
         out.append(dict(zip(heading, cells)))
     return tuple(out)
 
@@ -122,9 +124,9 @@ def lowered(text: str) -> str:
 
 
 def longest(hits: Iterable[Hit]) -> list[Hit]:
-    """Hits without those that overlap a longer one; equal spans all stay. In the order of the text."""
+    """Hits without those that overlap an earlier one, or a longer one of the same start; equal spans all stay."""
     kept: list[Hit] = []
-    for hit in sorted(hits, key=lambda h: (h.start - h.end, h.start)):
-        if all(hit.end <= k.start or hit.start >= k.end or hit[:2] == k[:2] for k in kept):
+    for hit in sorted(hits, key=lambda h: (h.start, -h.end)):
+        if not kept or hit.start >= kept[-1].end or hit[:2] == kept[-1][:2]:
             kept.append(hit)
-    return sorted(kept)
+    return kept

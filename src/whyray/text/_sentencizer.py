@@ -1,13 +1,13 @@
 """Where spaCy 2.3.5's blank English pipeline with its sentencizer begins sentences, without spaCy.
 
-A sentence ends after a token that is a stop mark (which in 2.3 includes ``:`` and ``;``), once a token follows that is not
-punctuation. So it rests on the tokeniser: "p.m." and "May." are one token and end nothing, "1." is two and ends a sentence.
+A sentence ends after a token that is a stop mark (in 2.3 also ``:`` and ``;``), once a token follows that is not
+punctuation. So it rests on the tokeniser: "p.m." and "May." are one token and end nothing, "1." is two and ends one.
 Written anew from the behaviour: white space parts chunks; from both ends of a chunk punctuation is taken off until the
 chunk is a known exception or nothing more comes off; a stop between a small and a capital letter parts what is left.
 
-Equal for text in ASCII. Beyond it, letters are by `str.islower` and `str.isupper` and only the commonest marks are known.
-`tests/text/test_sentencizer.py` compares token by token where spaCy 2.3 is installed (2.3.9 has 2.3.5's rules, and wheels
-for this Python), and holds hand-checked sentences where it is not. Exceptions are a table of spaCy's own (MIT licence).
+Equal for text in ASCII; beyond it only Latin letters and the commonest marks are known. The test compares with
+spaCy where 2.3 is installed (2.3.9 has the rules of 2.3.5, and wheels for this Python), and holds texts that spaCy 2.3.9 split
+where it is not. The exceptions are a table of spaCy's own (MIT licence).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ denial and a hedge stop each other: the nearer one decides. After Harkema et al.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -17,7 +17,9 @@ from ._lexicon import WORD, Hit, Lexicon, lowered, rules
 Polarity = Literal["positive", "negative", "uncertain"]
 _BREAK = re.compile(r"[;:](?=\s)|[.!?](?=\s)")
 # what may stand between two findings of one list: commas, and, or, and up to three words of description
-_LIST = re.compile(r"(?:[\s,/-]+|(?:and|or|nor|the|a|an|any)\b)*(?:[a-z0-9'-]+\s+){0,3}")
+_LIST = re.compile(
+    r"(?:[\s,/-]+|(?:and|or|nor|the|a|an|any)\b)*(?:(?!(?:no|not|with|without|but)\b)[a-z0-9'-]+\s+){0,3}"
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Cue:
 def assertions(text: str, mentions: Sequence[tuple[int, int]]) -> tuple[Assertion, ...]:
     """What one sentence says of each of its mentions, given as (start, end) in their order."""
     low = lowered(text)
-    return decide(low, mentions, cues(low, lexicon().find(low)))
+    return decide(low, mentions, cues(lexicon().find(low)))
 
 
 @cache
@@ -63,18 +65,18 @@ def lexicon() -> Lexicon:
     return Lexicon(rules("assertion"))
 
 
-def cues(low: str, hits: Sequence[Hit] | object, offset: int = 0) -> list[Cue]:
-    """The rules that count: none inside a longer one. ``offset`` is the number of the first rule among the hits'."""
+def cues(hits: Iterable[Hit], offset: int = 0) -> list[Cue]:
+    """The rules that count: none inside a longer one, save a stop. ``offset`` is the number of the first rule."""
     table = _table()
-    found = sorted(hits, key=lambda h: (h[0], -h[1]))  # type: ignore[call-overload]
     kept: list[Cue] = []
-    end = -1
-    for hit in found:
-        if hit[1] <= end and not (hit[0] == kept[-1].start and hit[1] == kept[-1].end):
-            continue
-        state, direction, reach, name = table[hit[2] - offset]
-        kept.append(Cue(hit[0], hit[1], state, direction, reach, name))
-        end = max(end, hit[1])
+    end, last = -1, (-1, -1)
+    for hit in sorted(hits, key=lambda h: (h.start, -h.end)):
+        state, direction, reach, name = table[hit.rule - offset]
+        if state != "stop":
+            if hit.end <= end and (hit.start, hit.end) != last:
+                continue
+            end, last = hit.end, (hit.start, hit.end)
+        kept.append(Cue(hit.start, hit.end, state, direction, reach, name))
     return kept
 
 
@@ -127,8 +129,10 @@ def _ruling(polar: list[tuple[int, Cue]]) -> Cue | None:
 
 
 def _distance(low: str, number: int, mentions: Sequence[tuple[int, int]], cue: Cue) -> int | None:
-    """Words between cue and mention, or None where the cue looks the other way."""
+    """Words between cue and mention, 0 for a cue inside the mention, None where the cue looks the other way."""
     start, end = mentions[number]
+    if start <= cue.start and cue.end <= end:
+        return 0
     if cue.end <= start and cue.direction in ("forward", "both"):
         return sum(1 for _ in WORD.finditer(low, cue.end, start))
     if cue.start >= end and cue.direction in ("backward", "both") and _linked(low, number, mentions, cue):

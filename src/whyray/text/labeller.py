@@ -1,8 +1,8 @@
 """Finding labels of reports by rules: four states over CheXpert-14, with side and place.
 
-Phrases are rows of ``findings.tsv``, places of ``places.tsv``; what is said of a mention is `whyray.text.assertion`. States of
-a report are put together as CheXpert does (Irvin et al., 2019): positive before uncertain before negative; "no finding" is
-positive where nothing else but a device is positive or uncertain. The rules are our own, not CheXpert's files.
+Phrases are rows of ``findings.tsv``, places of ``places.tsv``; what is said of a mention is `whyray.text.assertion`.
+States of a report are put together as CheXpert does (Irvin et al., 2019): positive before uncertain before negative;
+"no finding" is positive where nothing but a device is positive or uncertain. The rules are our own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from .sentences import Sentence, sentences
 State = Literal["positive", "negative", "uncertain", "absent"]
 CHEXPERT = tuple(crosswalk("chexpert-14").values())
 # finer findings that one of CheXpert-14 stands for
-GENERAL = {"nodule": "lung_lesion", "mass": "lung_lesion", "infiltration": "lung_opacity", "pleural_thickening": "pleural_other"}
+GENERAL = {
+    "nodule": "lung_lesion",
+    "mass": "lung_lesion",
+    "infiltration": "lung_opacity",
+    "pleural_thickening": "pleural_other",
+}
 _ORDER: dict[State, int] = {"positive": 0, "uncertain": 1, "negative": 2, "absent": 3}
 _NEAR = 8
 
@@ -134,17 +139,25 @@ def mentions(sentence: str) -> tuple[Mention, ...]:
             places.append(hit)
     if not named:
         return ()
-    named = _distinct(longest(named))
+    whole = [h for h in named if _facts()[h.rule][0] == "no_finding"]
+    named = sorted(_distinct(longest(h for h in named if _facts()[h.rule][0] != "no_finding")) + longest(whole))
     spans = [(h.start, h.end) for h in named]
-    said = decide(low, spans, cues(low, bearing, of_findings)) if bearing else (PLAIN,) * len(spans)
+    said = decide(low, spans, cues(bearing, of_findings)) if bearing else (PLAIN,) * len(spans)
     where = _places(low, spans, places, of_findings + of_assertion)
-    return tuple(_mention(h, a, w) for h, a, w in zip(named, said, where) if _facts()[h.rule][0] != "-")
+    return tuple(
+        _mention(h, a, w, " not " in low[h.start : h.end])
+        for h, a, w in zip(named, said, where)
+        if _facts()[h.rule][0] != "-"
+    )
 
 
-def _mention(hit: Hit, said: Assertion, where: tuple[str, tuple[str, ...]]) -> Mention:
+def _mention(hit: Hit, said: Assertion, where: tuple[str, tuple[str, ...]], denied: bool) -> Mention:
+    """A hit with what is said of it; ``denied``: the words of a normal statement hold a \"not\"."""
     finding, given, name = _facts()[hit.rule]
     state: Polarity = said.state
-    if given == "negative" or (given == "uncertain" and state == "positive"):
+    if given == "negative" and denied:
+        state = "positive"
+    elif given == "negative" or (given == "uncertain" and state == "positive"):
         state = given
     if finding == "no_finding":
         state = "positive"
@@ -182,7 +195,7 @@ def _moved(found: tuple[Mention, ...], by: int) -> tuple[Mention, ...]:
 def _places(
     low: str, spans: list[tuple[int, int]], places: list[Hit], offset: int
 ) -> list[tuple[str, tuple[str, ...]]]:
-    """Side and zones of each mention: the nearest words of place that no other finding, comma or break parts from it."""
+    """Side and zones of each mention: the nearest words of place that no other finding or semicolon parts from it."""
     if not places:
         return [("", ())] * len(spans)
     table = rules("places")

@@ -19,12 +19,17 @@ Layout = Literal["mimic-cxr", "free", "open-i", "unknown"]
 _MIMIC_HEADING = re.compile(r"\n ([A-Z ()/,-]+):\s")
 _MAIN = ("impression", "findings", "history", "comparison", "addendum")
 _PARAGRAPH = "\n \n"
-OPEN_I = {"indication": "indication", "comparison": "comparison", "findings_text": "findings", "impression_text": "impression"}
+OPEN_I = {
+    "indication": "indication",
+    "comparison": "comparison",
+    "findings_text": "findings",
+    "impression_text": "impression",
+}
 
 
 @dataclass(frozen=True)
 class Section:
-    """One section: its name in the common vocabulary, its text, and where the text lies (characters ``start`` to ``end``)."""
+    """One section: its name in the common vocabulary, its text, and where it lies (characters ``start`` to ``end``)."""
 
     name: str
     text: str
@@ -34,7 +39,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Sections:
-    """The sections of a report in their order, the layout they were read by, and what must be said of it ("" if nothing)."""
+    """The sections of a report in their order, the layout they were read by, and what must be said of it, or ""."""
 
     layout: Layout
     sections: tuple[Section, ...]
@@ -46,16 +51,24 @@ class Sections:
 
 
 def split(text: str) -> Sections:
-    """Sections of a report of any layout: MIMIC-CXR where its headings are, else free headings, else the whole, and said."""
+    """Sections of a report: by MIMIC-CXR's headings, else by free ones, else the whole as one, which the note says."""
     if not text.strip():
         return Sections("unknown", (), "the report is empty")
     if _MIMIC_HEADING.search(text):
         found = mimic_cxr(text)
-        note = "" if {"findings", "impression"} & {s.name for s in found} else "no section is called findings or impression"
+        note = (
+            ""
+            if {"findings", "impression"} & {s.name for s in found}
+            else "no section is called findings or impression"
+        )
         return Sections("mimic-cxr", found, note)
     found = _free(text)
     if found:
-        note = "" if {"findings", "impression"} & {s.name for s in found} else "no section is called findings or impression"
+        note = (
+            ""
+            if {"findings", "impression"} & {s.name for s in found}
+            else "no section is called findings or impression"
+        )
         return Sections("free", found, note)
     whole = Section("full report", text, 0, len(text))
     return Sections("unknown", (whole,), "no heading was recognised: the whole text is one section")
@@ -74,9 +87,9 @@ def open_i(row: Mapping[str, str]) -> Sections:
 
 
 def mimic_cxr(text: str) -> tuple[Section, ...]:
-    """Sections as the MIMIC-CXR parser gives them: a heading is capitals and a colon on a line that begins with one blank.
+    """Sections as the MIMIC-CXR parser gives them: a heading is capitals and a colon after a line break and one blank.
 
-    After a heading, the rest of its own line is never searched for the next. Empty findings and impressions are dropped;
+    After a heading, the rest of its own line is not searched for the next. Empty findings and impressions are dropped;
     where neither is left, what follows the last section's first paragraph is "last_paragraph".
     """
     found = _headed(text)
@@ -105,7 +118,7 @@ def _headed(text: str) -> list[Section]:
 
 
 def mimic_name(heading: str) -> str:
-    """The common name of a MIMIC-CXR heading: by the list of known ones, by a word it holds, or itself in lower case."""
+    """The common name of a MIMIC-CXR heading: from the known ones, by a word it holds, or itself in lower case."""
     low = heading.lower().strip()
     known = _known()
     if low in known:
@@ -129,7 +142,9 @@ def _views() -> tuple[str, ...]:
 @cache
 def _free_heading() -> re.Pattern[str]:
     """A known heading and a colon, at the start of a line or after the end of a sentence."""
-    names = sorted({*_known(), *(row["heading"] for row in rows("headings") if row["kind"] == "free")}, key=len, reverse=True)
+    names = sorted(
+        {*_known(), *(row["heading"] for row in rows("headings") if row["kind"] == "free")}, key=len, reverse=True
+    )
     alternatives = "|".join(re.escape(n).replace(r"\ ", r"[ \t]+") for n in names)
     return re.compile(rf"(?:^[ \t*#]*|(?<=[.!?])[ \t]+)({alternatives})[ \t]*(?:\*\*)?:", re.IGNORECASE | re.MULTILINE)
 

@@ -42,9 +42,9 @@ def sentences(text: str) -> tuple[Sentence, ...]:
     """Sentences in their order; what lies between two is white space only.
 
     A list number belongs to the sentence it opens. Abbreviations, decimals, times, initials and the blanks of
-    anonymised text (``___``, ``XXXX``) do not end a sentence; a line break does where a list item or a blank line follows.
+    anonymised text (``___``, ``XXXX``) do not end a sentence; a line break does before a list item or a blank line.
     """
-    out = []
+    out: list[Sentence] = []
     start = 0
     for end in _END.finditer(text):
         if end[0][0] == "\n":
