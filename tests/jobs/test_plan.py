@@ -95,3 +95,18 @@ def test_the_full_scale_recipe_can_be_read(monkeypatch: pytest.MonkeyPatch) -> N
     assert plan.dataset == "chexlocalize:/data/chexlocalize#test" and plan.model in recipe.read_text()
     assert {x.partition(":")[0] for x in plan.explainers} >= {"gradcam", "lime", "lrp", "shap"}
     assert set(plan.findings) == set(crosswalk("chexlocalize-10").values()) <= set(training.findings)
+
+
+def test_the_plan_in_the_docs_has_every_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import dataclasses
+    import re
+    import tomllib
+
+    monkeypatch.setenv("DATA", "/data")
+    page = (Path(__file__).parents[2] / "docs/evaluate.md").read_text()
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "plan.toml").write_text(text)
+    assert load_plan(tmp_path / "plan.toml").dataset == "folder:/data#test"
+    told = tomllib.loads(text)
+    assert set(told) == {f.name for f in dataclasses.fields(EvaluationPlan)}
+    assert set(told["localisation"]) == {f.name for f in dataclasses.fields(Localise)} - {"tolerance_mm"}
