@@ -26,7 +26,13 @@ def contestants(subject: Subject) -> list[Contestant]:
             ("openvino", "bfloat16"),
         )
     ]
-    peer = Contestant("captum perturbations_per_eval=16", partial(captum, subject), PASSES * 18, scale=18)
+    peer = Contestant(
+        "captum perturbations_per_eval=16",
+        partial(captum, subject),
+        PASSES * 18,
+        scale=18,
+        agrees=lambda mine, yardstick: f"its finding: {largest_difference(mine, yardstick[:1])}",
+    )
     return [*made, peer]
 
 
