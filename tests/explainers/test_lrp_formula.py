@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,16 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import whyray
+from whyray._torchvision import ensure_torchvision
 from whyray.contracts import Context
 from whyray.errors import SettingError, UnmetNeed
 from whyray.explainers._lrp_rules import inner
-from whyray.explainers.lrp import Lrp
+from whyray.explainers.lrp import Lrp, Named
 
 FINDINGS = ["mass", "edema", "hernia"]
 
 
 class Tiny(nn.Module):
-    """Everything at once: in-place ReLU, normalisation before and after a concatenation, a residual sum, both poolings."""
+    """In-place ReLU, normalisation before and after a concatenation, a residual sum, both poolings."""
 
     def __init__(self, biases: bool = True) -> None:
         super().__init__()
@@ -42,7 +45,7 @@ class Tiny(nn.Module):
 
 
 def tiny(biases: bool = True) -> Tiny:
-    torch.manual_seed(3)
+    torch.manual_seed(4)
     net = Tiny(biases)
     for norm in (net.norm0, net.norm1, net.norm2):
         nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -134,6 +137,7 @@ def test_every_contribution_looked_at_by_itself(composite: str, rules: tuple[str
     made = explained(tiny(), composite=composite)
     for column, finding in enumerate(FINDINGS):
         wanted = slow(tiny(), pixels(tiny()), column, rules).numpy()
+        assert np.abs(wanted).max() > 1e-4, "an empty map would prove nothing"
         np.testing.assert_allclose(made[finding].values, wanted, atol=2e-5 * np.abs(wanted).max())
 
 
@@ -174,6 +178,84 @@ def test_many_findings_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) ->
     parts = explained(tiny())
     for finding in FINDINGS:
         np.testing.assert_allclose(parts[finding].values, whole[finding].values, atol=1e-6)
+
+
+def test_a_vision_transformer_tells_what_its_softmax_took() -> None:
+    ensure_torchvision()
+    from timm.models.vision_transformer import VisionTransformer
+
+    torch.manual_seed(0)
+    net = VisionTransformer(
+        img_size=64, patch_size=16, in_chans=1, num_classes=3, embed_dim=32, depth=3, num_heads=2
+    ).eval()
+    for composite in get_args(Named):
+        for made in explained(net, 64, composite=composite).values():
+            assert abs(made.checks["conservation_gap"]) < 1e-5 and np.abs(made.values).max() > 1e-6
+            assert made.checks["attention"] != 0 and "softmax" in made.notes[-1]
+
+
+class Attention(nn.Module):
+    """One head over the rows of a picture, written out: projections, softmax, product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(32, 8) for _ in range(3))
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 3)
+        self.whole = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (f(x[:, 0]) for f in (self.q, self.k, self.v))
+        if self.whole:
+            out = functional.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+        else:
+            out = ((q @ k.transpose(1, 2)) / 8**0.5).softmax(-1) @ v
+        return self.head(functional.gelu(self.norm(out)).mean(1))
+
+
+def slow_attention(net: Attention, x: Tensor, column: int) -> Tensor:
+    """The rules of AttnLRP with loops over rows, float64."""
+    net, rows = net.double(), x.double()[0, 0]
+    q, k, v = net.q(rows), net.k(rows), net.v(rows)
+    scores = q @ k.T / 8**0.5
+    weights = scores.softmax(-1)
+    out = weights @ v
+    normed = net.norm(out)
+    act = functional.gelu(normed)
+    pooled = act.mean(0)
+    r = torch.zeros(3, dtype=torch.float64)
+    r[column] = net.head(pooled)[column]
+    r = shared_out(net.head.weight, net.head.bias, pooled, r, "epsilon")
+    r = act / 32 * (r / (pooled + torch.where(pooled >= 0, 1e-6, -1e-6)))  # mean over rows, then GELU passes it
+    handed = []
+    for row, share, y in zip(out, r, normed, strict=True):
+        linear = (torch.eye(8, dtype=torch.float64) - 1 / 8) / torch.sqrt(row.var(unbiased=False) + 1e-5)
+        w = net.norm.weight[:, None] * linear
+        assert torch.allclose(w @ row + net.norm.bias, y)
+        handed.append(shared_out(w, net.norm.bias, row, share, "epsilon"))
+    s = torch.stack(handed) / (out + torch.where(out >= 0, 1e-6, -1e-6))
+    to_weights = weights * (s @ v.T) / 2
+    to_scores = scores * (to_weights - weights * to_weights.sum(1, keepdim=True))
+    each = to_scores / scores / 2 / 8**0.5
+    found = torch.zeros_like(rows)
+    for layer, shares, value in (
+        (net.q, q * (each @ k), q),
+        (net.k, k * (each.T @ q), k),
+        (net.v, v * (weights.T @ s) / 2, v),
+    ):
+        for i, row in enumerate(rows):
+            assert torch.allclose(layer(row), value[i])
+            found[i] += shared_out(layer.weight, layer.bias, row, shares[i], "epsilon")
+    return found.detach()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_attention_row_by_row(whole: bool) -> None:
+    torch.manual_seed(0)
+    net = Attention().eval()
+    net.whole = whole
+    made = explained(net)
+    wanted = slow_attention(net, pixels(net), 0).numpy()
+    np.testing.assert_allclose(made["mass"].values, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
 class Odd(nn.Module):

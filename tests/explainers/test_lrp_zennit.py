@@ -12,6 +12,10 @@ from torch import Tensor, nn
 import whyray
 from whyray._torchvision import ensure_torchvision
 from whyray.contracts import Context
+from whyray.explainers._lrp_canon import canonical
+from whyray.explainers._lrp_graph import recorded
+from whyray.explainers._lrp_rules import Stabiliser
+from whyray.explainers._lrp_run import composite, relevance
 from whyray.explainers.lrp import Lrp
 from whyray.findings import crosswalk
 from whyray.networks.densenet import DenseNet
@@ -59,10 +63,10 @@ def assert_equal(mine: np.ndarray, theirs: np.ndarray, tolerance: float) -> None
 
 
 def test_densenet121_as_it_stands_18_findings() -> None:
-    """The network of the field; 96 pixels keep the test short (the benchmark does it at 224)."""
+    """The network of the field; 64 pixels keep the test short (the benchmark does it at 224)."""
     torch.manual_seed(0)
-    module = calibrated(DenseNet(18), 96)
-    mine, x = ours(module, FINDINGS, 96, Lrp(canonise=False))
+    module = calibrated(DenseNet(18), 64)
+    mine, x = ours(module, FINDINGS, 64, Lrp(canonise=False))
     assert_equal(mine, zennit(module, composites.EpsilonPlusFlat(), x, range(18)), 1e-6)
 
 
@@ -93,15 +97,21 @@ def test_vgg(settings: Lrp, theirs: object) -> None:
 
 
 def test_resnet_with_its_canonizer() -> None:
+    """In float64: sums of a residual that nearly cancel turn float32 rounding into 1e-3, zennit's own too."""
     from torchvision.models.resnet import BasicBlock, ResNet
 
     torch.manual_seed(2)
     module = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=3)
     module.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
-    module = calibrated(module, 64)
-    mine, x = ours(module, FINDINGS[:3], 64, Lrp())
+    module = calibrated(module, 64).double()
+    for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_var += norm.eps  # what zennit leaves of a merged normalisation would still divide by it
+        norm.eps = 0.0
+    x = torch.rand(1, 1, 64, 64, dtype=torch.float64)
+    chosen = composite("epsilon_plus_flat", Stabiliser(1e-6), (x, x), merge=True)
+    mine, _, _ = relevance(canonical(recorded(module, x)), chosen, x, range(3), lambda _: None)
     theirs = zennit(module, composites.EpsilonPlusFlat(canonizers=[canonizers.ResNetCanonizer()]), x, range(3))
-    assert_equal(mine, theirs, 1e-4)
+    assert_equal(mine.sum(1).numpy(), theirs, 1e-6)
 
 
 def test_a_hidden_identity_changes_nothing() -> None:

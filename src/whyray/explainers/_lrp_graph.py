@@ -123,22 +123,28 @@ def program_for(classifier: Classifier) -> Program:
 
 def traced(classifier: Classifier) -> Program:
     """Run the classifier once on a probe, writing down what it does, and check that the program does the same."""
-    from torch.fx.experimental.proxy_tensor import make_fx
-
     x = probe(classifier)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torch.no_grad():
         expected = classifier.logits(x)
         try:
-            graph = make_fx(lambda given: classifier.logits(given), pre_dispatch=True)(x)
+            made = recorded(lambda given: classifier.logits(given), x)
         except RuntimeError as error:
             raise UnmetNeed(_cannot(classifier, str(error))) from error
-        made = Program(_Walk(graph, x).steps())
-        again = made.values(x)[-2] if made.steps else x
+        again = made.values(x)[-2]
     gap = float((again - expected).abs().max()) if again.shape == expected.shape else float("inf")
     if not gap <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise UnmetNeed(_cannot(classifier, f"the traced program differs by {gap:.2g}"))
     return made
+
+
+def recorded(function: Callable[[Tensor], Tensor], x: Tensor) -> Program:
+    """What a function does to ``x [1, c, h, w]``, step by step. Raises RuntimeError where it branches on values."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = make_fx(function, pre_dispatch=True)(x)
+        return Program(_Walk(graph, x).steps())
 
 
 def probe(classifier: Classifier) -> Tensor:

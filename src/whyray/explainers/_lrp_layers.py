@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ._lrp_graph import Step
+    from ._lrp_rules import Layer
 
 
 @dataclass(eq=False)
@@ -126,7 +127,7 @@ def along(v: Tensor, x: Tensor) -> Tensor:
     return v.reshape(-1, *([1] * (x.ndim - 2)))
 
 
-def layer_of(step: Step, x: Tensor) -> Affine:
+def layer_of(step: Step, x: Tensor) -> Layer:
     """The linear layer that a step is, for an input like ``x``."""
     if step.op == "linear":
         return Connected(step.args[1], step.arg(2, "bias"), step.held)

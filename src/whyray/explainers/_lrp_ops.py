@@ -59,7 +59,7 @@ Handed = Sequence["Tensor"]  # one relevance [f, b, ...] an input
 
 def pulled(function: Callable[..., Tensor], inputs: Sequence[Tensor], r: Tensor) -> Handed:
     """``r [f, b, ...]`` through the transposed Jacobian of a function of all inputs."""
-    _, pull = torch.func.vjp(function, *inputs)
+    pull = torch.func.vjp(function, *inputs)[1]
     return tuple(torch.func.vmap(pull)(r))
 
 

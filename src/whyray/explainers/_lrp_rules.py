@@ -55,7 +55,7 @@ class Stabiliser:
     relative: bool = False
 
     def size(self, z: Tensor) -> float:
-        return self.epsilon * float(z.abs().mean()) if self.relative else self.epsilon
+        return max(1e-12, self.epsilon * float(z.abs().mean())) if self.relative else self.epsilon
 
     def __call__(self, z: Tensor) -> Tensor:
         size = self.size(z)
