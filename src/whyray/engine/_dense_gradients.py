@@ -136,7 +136,7 @@ class Stem:
 
     def forward(self, x: Tensor) -> tuple[Tensor, Maps]:
         """Pooled maps, and (maps after the ReLU, where each maximum was)."""
-        maps = convolved(x, self.weight, self.shift, self.conv.stride, self.conv.padding, relu=True)  # type: ignore[arg-type]
+        maps = functional.conv2d(x, self.weight, self.shift, self.conv.stride, self.conv.padding).relu_()
         p = self.pool
         pooled, at = functional.max_pool2d(maps, p.kernel_size, p.stride, p.padding, p.dilation, return_indices=True)
         return pooled, (maps, at)
@@ -157,22 +157,21 @@ class Layer:
 
     def __init__(self, layer: DenseLayer) -> None:
         self.scale, self.shift = affine(layer.norm1)
-        scale, self.bias = affine(layer.norm2)
-        first = layer.conv1.weight * scale[:, None, None, None]
-        self.first, self.second = first.contiguous(), layer.conv2.weight.detach()
-        self.first_back = transposed(first * self.scale[:, None, None])
-        self.second_back = transposed(self.second)
+        scale, bias = affine(layer.norm2)
+        first, second = layer.conv1.weight * scale[:, None, None, None], layer.conv2.weight.detach()
+        self.first, self.second = Convolution(first, bias=bias, relu=True), Convolution(second, 1)
+        self.first_back = Convolution(transposed(first * self.scale[:, None, None]))
+        self.second_back = Convolution(transposed(second), 1)
 
     def forward(self, before: Tensor) -> tuple[Tensor, Maps]:
         """The layer's new channels, and its maps after either ReLU."""
         outer = normed(before, self.scale, self.shift).relu_()
-        inner = convolved(outer, self.first, self.bias, relu=True)
-        return convolved(inner, self.second, padding=(1, 1)), (outer, inner)
+        inner = self.first(outer)
+        return self.second(inner), (outer, inner)
 
     def backward(self, gradient: Tensor, maps: Maps) -> Tensor:
         """What the layer adds to the gradient of the channels before it."""
-        out = gated(convolved(gradient, self.second_back, padding=(1, 1)), maps[1])
-        return gated(convolved(out, self.first_back), maps[0])
+        return gated(self.first_back(gated(self.second_back(gradient), maps[1])), maps[0])
 
 
 class Block:
@@ -211,16 +210,16 @@ class Down:
         norm, conv = transition.get_submodule("norm"), transition.get_submodule("conv")
         assert isinstance(norm, nn.BatchNorm2d) and isinstance(conv, nn.Conv2d)
         self.scale, self.shift = affine(norm)
-        self.weight = conv.weight.detach()
-        self.back = transposed(conv.weight * self.scale[:, None, None] / 4)
+        self.ahead = Convolution(conv.weight.detach())
+        self.back = Convolution(transposed(conv.weight * self.scale[:, None, None] / 4))
 
     def forward(self, buffer: Tensor) -> Tensor:
         """Half the channels at half the resolution."""
-        return convolved(functional.avg_pool2d(normed(buffer, self.scale, self.shift).relu_(), 2), self.weight)
+        return self.ahead(functional.avg_pool2d(normed(buffer, self.scale, self.shift).relu_(), 2))
 
     def backward(self, gradient: Tensor, buffer: Tensor) -> Tensor:
         """The gradient of the buffer; an odd last row or column was not read."""
-        out = convolved(gradient, self.back)
+        out = self.back(gradient)
         out = functional.interpolate(out, scale_factor=2, mode="nearest")
         h, w = buffer.shape[2:]
         if out.shape[2:] != buffer.shape[2:]:
@@ -279,20 +278,22 @@ def gated(gradient: Tensor, before: Tensor) -> Tensor:
     return out
 
 
-def convolved(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    *,
-    relu: bool = False,
-) -> Tensor:
-    """A convolution through oneDNN, which torch leaves aside for small batches of 1x1 filters on one thread."""
-    if x.dtype == torch.float32 and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, weight, bias, padding, stride, (1, 1), 1, "relu" if relu else "none", [], ""
-        )
-        return out
-    out = functional.conv2d(x, weight, bias, stride, padding)
-    return out.relu_() if relu else out
+class Convolution:
+    """A convolution at stride 1 through oneDNN, which torch leaves aside for few pictures, 1x1 filters and one thread.
+
+    The weights are laid out for the first input's shape once; for others it is only slower.
+    """
+
+    def __init__(self, weight: Tensor, padding: int = 0, bias: Tensor | None = None, *, relu: bool = False) -> None:
+        self.weight, self.padding, self.bias, self.relu = weight, (padding, padding), bias, relu
+
+    def __call__(self, x: Tensor) -> Tensor:
+        weight = self.weight
+        if x.dtype == torch.float32 and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            if not weight.is_mkldnn:
+                pack = torch.ops.mkldnn._reorder_convolution_weight
+                self.weight = weight = pack(weight, self.padding, (1, 1), (1, 1), 1, x.shape)
+            run, kind = torch.ops.mkldnn._convolution_pointwise, "relu" if self.relu else "none"
+            return run(x, weight, self.bias, self.padding, (1, 1), (1, 1), 1, kind, [], "")  # type: ignore[no-any-return]
+        out = functional.conv2d(x, weight, self.bias, padding=self.padding)
+        return out.relu_() if self.relu else out
