@@ -21,6 +21,8 @@ CASES = [
     ("Left basal opacity.", set(), set()),
     ("No opacity to suggest pneumonia.", set(), set()),
     ("This may represent pneumonia.", set(), set()),
+    ("Findings are consistent with edema.", set(), set()),
+    ("Kerley lines consistent with edema.", {"edema"}, set()),
     ("This may represent atelectasis or infiltrate.", set(), set()),
     ("Opacity may represent ___ or pneumonia.", set(), set()),
     ("XXXX opacity may represent pneumonia.", set(), set()),

@@ -29,6 +29,11 @@ GRAPH: dict[str, frozenset[str]] = {
 # diagnoses that a sentence may explain by evidence outside the labels (blunted angles, vessels, a pleural line)
 OTHER_EVIDENCE = frozenset({"edema", "pleural_effusion", "pleural_other", "pneumothorax"})
 _CLOSE = 40  # characters
+# a word that can name something seen: none of those by which a sentence only points at the one before it
+_SEEN = re.compile(
+    r"\b(?!(?:this|these|it|that|which|and|or|the|a|an|of|in|is|are|has|have|may|might|could|also|as|most|more|all|overall"
+    r"|there|findings?|features?|appearances?|constellation|pattern|picture|changes?|radiographic|imaging|nonspecific)\b)[a-z]{2,}"
+)
 _BLANK = re.compile(r"_{2,}|\bXXXX\b")
 
 
@@ -71,7 +76,7 @@ def explain(sentence: str) -> Explanation:
     joins = [(hit.start, hit.end, rules("cues")[hit.rule].name) for hit in _cues().find(low)]
     if not joins:
         return _result(sentence, found, {}, ("no cue joins evidence and diagnosis",))
-    explained, trace = _explained(found, joins)
+    explained, trace = _explained(low, found, joins)
     return _result(sentence, found, explained, trace)
 
 
@@ -90,7 +95,7 @@ def _refusal(sentence: str, low: str, found: tuple[Mention, ...]) -> str:
 
 
 def _explained(
-    found: tuple[Mention, ...], joins: list[tuple[int, int, str]]
+    low: str, found: tuple[Mention, ...], joins: list[tuple[int, int, str]]
 ) -> tuple[dict[str, frozenset[str]], tuple[str, ...]]:
     """Diagnosis -> its evidence in this sentence, with the trace."""
     out: dict[str, frozenset[str]] = {}
@@ -104,7 +109,9 @@ def _explained(
             trace.append(f"{diagnosis}: no cue beside it")
             continue
         evidence = _cited(found, cue[0]) & GRAPH[diagnosis]
-        if evidence or diagnosis in OTHER_EVIDENCE:
+        if not evidence and diagnosis in OTHER_EVIDENCE and not _SEEN.search(low, 0, cue[0]):
+            trace.append(f"{diagnosis}: nothing seen is named before the cue")
+        elif evidence or diagnosis in OTHER_EVIDENCE:
             out[diagnosis] = evidence
             by = " and ".join(sorted(evidence)) or "evidence outside the labels"
             trace.append(f"{diagnosis} by {by}, joined by {cue[1]}")
