@@ -329,3 +329,21 @@ def test_tuned_thresholds_are_written_as_chexlocalize_does(model: whyray.Classif
     whole = Small((*small().members, validation))
     localisation_into(tmp_path, model, OneSplit(whole, "test", "small#test", whole.findings, ""), PLAN)
     assert set(read_thresholds(tmp_path / "chexlocalize" / "gradcam" / "tuning_results.csv")) == {"nodule"}
+
+
+def test_another_engine_is_another_cell(
+    model: whyray.Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same settings ("auto") run on another backend where one is installed: the maps differ, so do the keys."""
+    from types import SimpleNamespace
+
+    from whyray.engine import backends
+    from whyray.jobs._maps import Maker
+    from whyray.registry import explainer
+
+    asked, keys = {"occlusion": explainer("occlusion"), "edges": explainer("edges")}, []
+    for name in ("torch/float32/cpu", "openvino/bfloat16/cpu"):
+        monkeypatch.setattr(backends, "runner_for", lambda *_, name=name: SimpleNamespace(name=name))
+        maker = Maker(model, asked, 0, Store(tmp_path))
+        keys.append({label: maker.cell(label, picture(0), ["nodule"], "f" * 64).key for label in asked})
+    assert keys[0]["occlusion"] != keys[1]["occlusion"] and keys[0]["edges"] == keys[1]["edges"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..contracts import Classifier, Context, Explainer
-from ..errors import UnmetNeed, WhyrayError
+from ..errors import MissingExtra, UnmetNeed, WhyrayError
 from ..explanations import Attribution, Explanation
 from ..types import Provenance, Radiograph
 from .explain import check_needs, in_order
@@ -46,6 +46,7 @@ class Maker:
     store: Store
     cancelled: Callable[[], bool] = field(default=lambda: False)
     skipped: dict[str, str] = field(default_factory=dict)
+    engines: dict[tuple[Any, Any], str] = field(default_factory=dict)
 
     def cell(self, label: str, radiograph: Radiograph, findings: Sequence[str], frame_sha256: str) -> Cell:
         """The cell of one explainer's maps of one radiograph: all findings of one call."""
@@ -59,10 +60,27 @@ class Maker:
             "settings": dataclasses.asdict(explainer),
             "seed": self.seed,
             "classifier": self.classifier.fingerprint,
-            "backend": self.classifier.backend,
+            "backend": self._backend(explainer),
             "findings": list(findings),
         }
         return Cell(facts, f"{label}, {radiograph.name}", Asked(label, radiograph, tuple(findings)))
+
+    def _backend(self, explainer: Explainer) -> str:
+        """What runs the passes: "auto" is another engine, or precision, on another machine, and so another cell."""
+        backend: Any = getattr(explainer, "backend", None)
+        precision: Any = getattr(explainer, "precision", "auto")
+        own = self.classifier.backend  # names the layer of "features" too
+        if backend is None:
+            return own
+        if (backend, precision) not in self.engines:
+            from ..engine.backends import runner_for
+
+            try:
+                self.engines[backend, precision] = runner_for(self.classifier, backend, precision).name
+            except (UnmetNeed, MissingExtra):  # said again, with the reason, where it is made
+                self.engines[backend, precision] = str(backend)
+        used = self.engines[backend, precision]
+        return own if own.startswith(used) else f"{own} + {used}"
 
     def work(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Made]]:
         """Make the maps of a few radiographs: all explainers share what is paid, equal findings share the passes."""
