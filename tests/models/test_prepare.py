@@ -58,3 +58,23 @@ def test_range_mean_and_channels() -> None:
     frame = prepare(Radiograph(np.ones((32, 32), np.float32)), preparation)
     assert frame.pixels[:, 0, 0].tolist() == [0.25, 1.0, 0.25]
     assert frame.pixels.flags.writeable and frame.pixels.dtype == np.float32
+
+
+def test_a_picture_is_prepared_once_and_nobody_can_change_what_is_kept() -> None:
+    import gc
+
+    from whyray.models import _prepare
+
+    picture = Radiograph(np.random.default_rng(0).random((64, 48), np.float32))
+    first = _prepare.prepare(picture, Preparation(size=(32, 32)))
+    first.pixels[:] = 7
+    again = _prepare.prepare(picture, Preparation(size=(32, 32)))
+    assert again.pixels.max() <= 1 and len([r for r in _prepare._LAST if r is picture]) == 1
+    other = _prepare.prepare(picture, Preparation(size=(32, 32), low=-1024, high=1024))
+    assert other.pixels.min() < -1 and np.array_equal(
+        _prepare.prepare(picture, Preparation(size=(32, 32))).pixels, again.pixels
+    )
+    held = len(_prepare._LAST)
+    del picture
+    gc.collect()
+    assert len(_prepare._LAST) == held - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,9 +13,22 @@ from ..types import Frame, Radiograph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_LAST: WeakKeyDictionary[Radiograph, tuple[Preparation, Frame]] = WeakKeyDictionary()
+
 
 def prepare(radiograph: Radiograph, preparation: Preparation) -> Frame:
-    """Model input ``[c, h, w]`` and the exact affine back: ``source = offset + (u + 0.5) * scale - 0.5`` per axis."""
+    """Model input ``[c, h, w]`` and the exact affine back: ``source = offset + (u + 0.5) * scale - 0.5`` per axis.
+
+    The last one of each radiograph is kept while the radiograph lives: prediction, explainers and warnings ask in turn.
+    """
+    kept = _LAST.get(radiograph)
+    if kept is None or kept[0] != preparation:
+        kept = _LAST[radiograph] = preparation, _prepared(radiograph, preparation)
+    frame = kept[1]
+    return Frame(pixels=frame.pixels.copy(), to_source=frame.to_source.copy(), source_shape=frame.source_shape)
+
+
+def _prepared(radiograph: Radiograph, preparation: Preparation) -> Frame:
     window = fitted(radiograph.shape, preparation)
     grey = resized(cut(radiograph.pixels, window), preparation.size)
     ranged = preparation.low + grey * (preparation.high - preparation.low)
