@@ -95,7 +95,7 @@ PIECES = [
 def split(text: str) -> list[str]:
     starts = sentence_starts(text)
     pieces = [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)])]
-    return [p[:-1] if p.endswith(" ") and not p.endswith("  ") and p != " " else p for p in pieces]
+    return [p[:-1] if p.endswith(" ") and p[-2:-1].strip() else p for p in pieces]
 
 
 def made(seed: int) -> str:

@@ -5,8 +5,8 @@ punctuation. So it rests on the tokeniser: "p.m." and "May." are one token and e
 Written anew from the behaviour: white space parts chunks; from both ends of a chunk punctuation is taken off until the
 chunk is a known exception or nothing more comes off; a stop between a small and a capital letter parts what is left.
 
-Equal for text in ASCII; beyond it only Latin letters and the commonest marks are known. The test asks spaCy where 2.3 is
-installed (2.3.9 has the rules of 2.3.5, and wheels for this Python), and holds what spaCy 2.3.9 answered where it is
+Equal for text in ASCII; beyond it only Latin letters and the commonest marks are known. The test asks spaCy where 2.3
+is installed (2.3.9 has the rules of 2.3.5, and wheels for this Python), and holds what spaCy 2.3.9 answered where it is
 not. The exceptions are a table of spaCy's own (MIT licence).
 """
 

@@ -80,7 +80,7 @@ def mimic_nle(study: str, report: str) -> tuple[MimicSentence, ...]:
     for index, (start, end) in enumerate(zip(starts, [*starts[1:], len(text)])):
         piece = text[start:end]
         # a blank that the last word owns is not part of a sentence; several blanks are a token, which is
-        piece = piece[:-1] if piece.endswith(" ") and not piece.endswith("  ") else piece
+        piece = piece[:-1] if piece.endswith(" ") and piece[-2:-1].strip() else piece
         out.append(MimicSentence(f"{study}#{index}", piece.lstrip(" ")))
     return tuple(out)
 
