@@ -16,6 +16,7 @@ from whyray.contracts import Context
 from whyray.errors import SettingError, UnmetNeed
 from whyray.explainers._lrp_rules import inner
 from whyray.explainers.lrp import Lrp, Named
+from whyray.models.timm_ import network
 
 FINDINGS = ["mass", "edema", "hernia"]
 
@@ -192,6 +193,17 @@ def test_a_vision_transformer_tells_what_its_softmax_took() -> None:
         for made in explained(net, 64, composite=composite).values():
             assert abs(made.checks["conservation_gap"]) < 1e-5 and np.abs(made.values).max() > 1e-6
             assert made.checks["attention"] != 0 and "softmax" in made.notes[-1]
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "convnext_atto", "resnet10t"])
+def test_networks_of_timm_account_for_every_logit(name: str) -> None:
+    net = network(name, 3, 1)
+    for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.momentum = None
+    with torch.no_grad():
+        net.train()(torch.rand(4, 1, 64, 64))
+    for made in explained(net.eval(), 64).values():
+        assert abs(made.checks["conservation_gap"]) < 1e-4 and np.abs(made.values).max() > 1e-9
 
 
 class Attention(nn.Module):

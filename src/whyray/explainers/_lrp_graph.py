@@ -216,6 +216,8 @@ class _Walk:
             return
         in_place = name.endswith("_") and not name.endswith("__")
         call = getattr(getattr(aten, name[:-1]), node.target._overloadname) if in_place else node.target
+        if name in ("view", "_unsafe_view"):
+            call = aten.reshape.default  # our values may lie in another memory order
         made = self._add(Step(name.rstrip("_") if in_place else name, call, tuple(args), kwargs))
         self.env[node] = made
         if in_place:
