@@ -12,7 +12,7 @@ negative|No evidence of [effusion] or pneumothorax.
 negative|No [consolidation], effusion, or pneumothorax.
 negative|No consolidation, [effusion], or pneumothorax.
 negative|No consolidation, effusion, or [pneumothorax].
-negative|There is no focal consolidation, pleural effusion or [pneumothorax].
+negative|There is today no focal consolidation, pleural effusion or [pneumothorax].
 negative|Neither effusion nor [pneumothorax] is present.
 negative|Lungs are clear without [effusion] or edema.
 negative|Cardiomegaly without [edema].
