@@ -22,6 +22,7 @@ CASES = [
     ("No opacity to suggest pneumonia.", set(), set()),
     ("This may represent pneumonia.", set(), set()),
     ("Findings are consistent with edema.", set(), set()),
+    ("This may be related to edema.", set(), set()),
     ("Kerley lines consistent with edema.", {"edema"}, set()),
     ("This may represent atelectasis or infiltrate.", set(), set()),
     ("Opacity may represent ___ or pneumonia.", set(), set()),

@@ -31,7 +31,7 @@ OTHER_EVIDENCE = frozenset({"edema", "pleural_effusion", "pleural_other", "pneum
 _CLOSE = 40  # characters
 # a word that can name something seen: none of those by which a sentence only points at the one before it
 _SEEN = re.compile(
-    r"\b(?!(?:this|these|it|that|which|and|or|the|a|an|of|in|is|are|has|have|may|might|could|also|as|most|more|all|overall"
+    r"\b(?!(?:this|these|it|that|which|and|or|the|a|an|of|in|is|are|be|was|has|have|related|due|secondary|may|might|could|also|as|most|more|all|overall"
     r"|there|findings?|features?|appearances?|constellation|pattern|picture|changes?|radiographic|imaging|nonspecific)\b)[a-z]{2,}"
 )
 _BLANK = re.compile(r"_{2,}|\bXXXX\b")
