@@ -3,8 +3,8 @@
     python recipes/compare_published.py folder/with/images.csv [-m mini]
 
 The folder holds ``published_predictions.csv`` beside images.csv: ``image_id``, and a column ``prob_FINDING`` each. Of
-NIH ChestX-ray14 these are the held-out predictions of a CheXNet replica, a DenseNet-121 begun from ImageNet and trained on
-the full release (github.com/jrzech/reproduce-chexnet). Per split: the mean AUC over the findings both have, and the
+NIH ChestX-ray14 these are the held-out predictions of a CheXNet replica, a DenseNet-121 begun from ImageNet and trained
+on the full release (github.com/jrzech/reproduce-chexnet). Per split: the mean AUC over the findings both have, and the
 paired difference, with patient-bootstrap 95 % intervals. A finding without positives or negatives is left out, of a
 replicate too.
 """

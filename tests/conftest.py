@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from whyray.contracts import Context
+
 
 @pytest.fixture(scope="session")
 def dev_data() -> Path:
@@ -16,3 +18,21 @@ def dev_data() -> Path:
     if not (root / "dev" / "images.csv").is_file():
         pytest.skip("no development data: set WHYRAY_DEV_DATA to its folder")
     return root
+
+
+@pytest.fixture(scope="session")
+def with_artefacts() -> Context:
+    """A context whose artefacts are untrained ones, for any classifier: enough for promises, not for pictures."""
+    import torch
+
+    from whyray.cards import Preparation
+    from whyray.models._autoencoders import Autoencoder
+    from whyray.networks.autoencoder import SmallAE
+
+    def artefact(_kind: str, fingerprint: str) -> Autoencoder:
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            module = SmallAE(widths=(4, 8, 8), latent=3).eval().requires_grad_(False)
+        return Autoencoder("tiny", module, Preparation(size=(64, 64), mean=(0.5,), std=(0.25,)), fingerprint)
+
+    return Context(artefact=artefact)

@@ -83,7 +83,7 @@ class Context:
     batch     how many model inputs to push at once.
     budget_s  seconds this explainer may take, or None.
     earlier   (image sha256, finding, explainer) -> Explanation made before in this run.
-    paid      key of a perturbed input -> its logits ``[f]``; shared by the explainers of one run (``engine/perturb.py``).
+    paid      key of a perturbed input -> its logits ``[f]``; shared by the explainers of one run (engine/perturb.py).
     artefact  (kind, classifier fingerprint) -> autoencoder, pattern bank ...; raises UnmetNeed where there is none.
     progress  called with a share in 0..1.
     cancelled asked between batches.

@@ -11,10 +11,7 @@ import pytest
 import torch
 
 import whyray
-from whyray.cards import Preparation
 from whyray.contracts import Asked, Context
-from whyray.models._autoencoders import Autoencoder
-from whyray.networks.autoencoder import SmallAE
 from whyray.networks.densenet import DenseNet
 from whyray.registry import EXPLAINERS, explainer
 
@@ -25,26 +22,15 @@ def small() -> whyray.Classifier:
     return whyray.wrap(DenseNet(3, growth=4, blocks=(1, 1), stem=4), findings=["mass", "edema", "hernia"], size=64)
 
 
-def tiny_autoencoder(_kind: str, fingerprint: str) -> Autoencoder:
-    """An untrained one: enough for promises, not for pictures."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = SmallAE(widths=(4, 8, 8), latent=3).eval().requires_grad_(False)
-    return Autoencoder("tiny", module, Preparation(size=(64, 64), mean=(0.5,), std=(0.25,)), fingerprint)
-
-
-WITH_ARTEFACTS = Context(artefact=tiny_autoencoder)
+@pytest.mark.parametrize("name", EXPLAINERS.names())
+def test_on_a_formula(name: str, with_artefacts: Context) -> None:
+    whyray.testing.check_explainer(explainer(name), whyray.load_model("analytic"), context=with_artefacts)
 
 
 @pytest.mark.parametrize("name", EXPLAINERS.names())
-def test_on_a_formula(name: str) -> None:
-    whyray.testing.check_explainer(explainer(name), whyray.load_model("analytic"), context=WITH_ARTEFACTS)
-
-
-@pytest.mark.parametrize("name", EXPLAINERS.names())
-def test_on_a_network_in_training_mode(name: str, small: whyray.Classifier) -> None:
+def test_on_a_network_in_training_mode(name: str, small: whyray.Classifier, with_artefacts: Context) -> None:
     small.module.train()
-    whyray.testing.check_explainer(explainer(name), small, context=WITH_ARTEFACTS)
+    whyray.testing.check_explainer(explainer(name), small, context=with_artefacts)
     assert small.module.training
 
 

@@ -62,6 +62,7 @@ def test_range_mean_and_channels() -> None:
 
 def test_a_picture_is_prepared_once_and_nobody_can_change_what_is_kept() -> None:
     import gc
+    import weakref
 
     from whyray.models import _prepare
 
@@ -74,7 +75,7 @@ def test_a_picture_is_prepared_once_and_nobody_can_change_what_is_kept() -> None
     assert other.pixels.min() < -1 and np.array_equal(
         _prepare.prepare(picture, Preparation(size=(32, 32))).pixels, again.pixels
     )
-    held = len(_prepare._LAST)
+    kept = weakref.ref(picture)
     del picture
     gc.collect()
-    assert len(_prepare._LAST) == held - 1
+    assert kept() is None
