@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..jobs.faithfulness import Faithfulness
     from ..jobs.localisation import Localisation
     from ..jobs.study import Study
+    from ..metrics.significance import Difference
     from ..report.evaluation import Table
     from ..types import Report, Score
 
@@ -131,7 +132,7 @@ def localisation(result: Localisation, out: Path, as_json: bool) -> None:
     from ..jobs._localisation_page import about, comparison_table, methods_table
 
     if as_json:
-        document({"facts": result.facts, "rows": _rows(result.tables.scores), "differences": result.tables.differences})
+        document([*_rows(result.tables.scores), *_differences(result.tables.differences)])
     else:
         print("\n".join(f"{name}: {text}" for name, text in about(result).items()))
         whole = ["mean"] if len(result.tables.findings) > 1 else []
@@ -150,7 +151,7 @@ def faithfulness(result: Faithfulness, out: Path, as_json: bool) -> None:
     from ..jobs._localisation_page import comparison_table
 
     if as_json:
-        document({"facts": result.facts, "rows": _rows(result.scores), "differences": result.differences})
+        document([*_rows(result.scores), *_differences(result.differences)])
     else:
         print("\n".join(f"{name}: {value}" for name, value in result.facts.items()))
         _table(table(result))
@@ -181,6 +182,26 @@ def _ended(skipped: Mapping[str, str], failures: Sequence[str], out: Path) -> No
 
 def _rows(rows: Sequence[Score]) -> list[dict[str, Any]]:
     return [{k: v for k, v in asdict(row).items() if v is not None} for row in rows]
+
+
+def _differences(found: Mapping[str, Sequence[Difference]]) -> list[dict[str, Any]]:
+    """Comparisons as rows: explainer less baseline, on the mean over findings."""
+    return [
+        {
+            "finding": "mean",
+            "metric": f"{metric}_difference",
+            "value": d.difference,
+            "low": d.low,
+            "high": d.high,
+            "n": d.n,
+            "explainer": d.first,
+            "baseline": d.second,
+            "p": d.p,
+            "p_holm": d.adjusted,
+        }
+        for metric, every in found.items()
+        for d in every
+    ]
 
 
 def data_report(report: DataReport | Study, as_json: bool) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..metrics import faithfulness as metric
 from ..metrics._intervals import REPLICATES, Means, weighted_mean_intervals
-from ..metrics.significance import Difference, compare, degradation, holm
+from ..metrics.significance import REPLICATES_A_COMPARISON, Difference, compare, degradation, holm
 from ..types import Score
 from ._faithful import Trial
 from ._faithful_tasks import Task
@@ -131,16 +131,14 @@ def _compared(
     seed: int,
     replicates: int,
 ) -> list[Difference]:
-    """Between methods, and of each method with each control. A p-value is never below ``2 ** (1 - patients)``, the
-    least that turning the signs of so few differences can give: a bootstrap of two patients is always sure."""
+    """Between methods, and of each method with each control; enough draws that Holm's correction can reach 0.05."""
     cases = list(dict.fromkeys(c for by_case in columns.values() for c in by_case))
     methods = {label: np.array([by.get(c, np.nan) for c in cases]) for label, by in columns.items()}
     own = [m for m in methods if m not in controls]
     pairs = [(a, b) for i, a in enumerate(own) for b in own[i + 1 :]]
     pairs += [(a, b) for a in own for b in methods if b in controls]
-    found = compare(methods, [patients[c] for c in cases], pairs=pairs, seed=seed, replicates=replicates)
-    bounded = [max(d.p, 2.0 ** (1 - d.patients)) if d.patients else d.p for d in found]
-    return [replace(d, p=p, adjusted=float(q)) for d, p, q in zip(found, bounded, holm(bounded), strict=True)]
+    draws = max(replicates, REPLICATES_A_COMPARISON * len(pairs)) if replicates else 0
+    return compare(methods, [patients[c] for c in cases], pairs=pairs, seed=seed, replicates=draws)
 
 
 def by_label_count(

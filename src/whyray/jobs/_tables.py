@@ -13,7 +13,7 @@ from ..metrics._intervals import Means, Scheme, chexlocalize_intervals, weighted
 from ..metrics._scores import over_findings
 from ..metrics._tuning import best
 from ..metrics.localisation import THRESHOLDS
-from ..metrics.significance import Difference, compare, degradation, holm
+from ..metrics.significance import REPLICATES_A_COMPARISON, Difference, compare, degradation, holm
 from ..types import Score
 from ._located import FIXED, overlap
 from .plan import EvaluationPlan
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 SLICES = ("all", "single-label", "multi-label")
 OVERLAPS = ("iou_true_positive", "iou", "precision", "recall")
 POINTS = ("hit", "hit_tolerance", "mass_in", "energy")
-REPLICATES_A_COMPARISON = 80  # so that the least p survives Holm over all comparisons of a metric
 
 
 @dataclass(frozen=True, eq=False)

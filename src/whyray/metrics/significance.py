@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.floating[Any]]
 
+REPLICATES_A_COMPARISON = 80  # so that the least p survives Holm over all comparisons of a metric
+
 
 @dataclass(frozen=True)
 class Difference:
