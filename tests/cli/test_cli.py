@@ -219,5 +219,7 @@ def test_the_recorded_command_repeats_the_run(run: Callable[..., Outcome], pictu
 def test_the_index_lists_earlier_batches_too(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
     for name in ("chest0.png", "chest1.png"):
         assert run("explain", pictures / name, "-m", "analytic", "-o", tmp_path / "o").code == 0
+        (tmp_path / "o" / "foreign").mkdir(exist_ok=True)
+        (tmp_path / "o" / "foreign" / "explanation.json").write_text("{")  # not ours: passed over
     index = (tmp_path / "o" / "index.html").read_text()
     assert index.count("report.html") == 2

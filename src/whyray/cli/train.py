@@ -18,6 +18,9 @@ Init = Annotated[
         help="Start from a weights file, a trained folder, or timm:NAME (transfer learning).", show_default=False
     ),
 ]
+Change = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the plan.", show_default=False)
+]
 
 
 @app.callback()
@@ -30,10 +33,7 @@ def classifier(
     plan: Annotated[Path, typer.Argument(help="TOML plan; docs/training.md lists its keys.")],
     out: Out,
     init: Init = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the plan.", show_default=False),
-    ] = None,
+    change: Change = None,
     threads: Threads = None,
 ) -> None:
     """Train a classifier by a plan, calibrate it, and write it as a bundle that ``-m OUT`` loads."""
@@ -54,10 +54,7 @@ def autoencoder(
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="Classifier it is for.", show_default=False)
     ] = None,
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the plan.", show_default=False),
-    ] = None,
+    change: Change = None,
     threads: Threads = None,
 ) -> None:
     """Train an autoencoder for a classifier; ``-x latent_shift:autoencoder=OUT`` draws counterfactuals with it."""

@@ -74,7 +74,7 @@ def load_bundle(folder: Path) -> Bundle:
     Raises InputError where it has no manifest, where the manifest is not ours, or where a file is missing or changed.
     """
     folder = Path(folder)
-    record = _read_manifest(folder)
+    record = read_manifest(folder)
     files = {name: _checked(folder, name, sha) for name, sha in record.files.items()}
     results = {
         f.finding: {e.explainer: _explanation(folder, f, e, files) for e in f.explanations}
@@ -148,7 +148,8 @@ def _beside(target: Path) -> Path:
     return folder
 
 
-def _read_manifest(folder: Path) -> Record:
+def read_manifest(folder: Path) -> Record:
+    """The record of a folder. Raises InputError where it has none of ours."""
     try:
         return from_json(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ..contracts import Classifier
-from ..errors import WhyrayError
-from ..io.bundles import MANIFEST
+from ..errors import InputError, WhyrayError
+from ..io.bundles import MANIFEST, read_manifest
 from ..io.inputs import expand
 from ..io.load import load_image
 from ..io.records import to_json
@@ -123,12 +124,14 @@ def command(path: Path, classifier: Classifier, plan: Plan, options: Mapping[str
 
 
 def write_index(out: Path, failures: Sequence[str]) -> None:
-    """``index.html`` of every explained radiograph in ``out``, where there are several."""
-    folders = sorted(f.parent for f in out.glob(f"[!.]*/{MANIFEST}"))
-    if len(folders) > 1:
-        records = [json.loads((folder / MANIFEST).read_text(encoding="utf-8")) for folder in folders]
+    """``index.html`` of all explained radiographs in ``out``, if there are several; other folders are passed over."""
+    found = {}
+    for manifest in sorted(out.glob(f"[!.]*/{MANIFEST}")):
+        with contextlib.suppress(InputError):
+            found[manifest.parent] = to_json(read_manifest(manifest.parent))
+    if len(found) > 1:
         with disk_errors(out):
-            write_whole(out / "index.html", index_html(records, folders, failures).encode())
+            write_whole(out / "index.html", index_html(list(found.values()), list(found), failures).encode())
 
 
 def voi_text(voi: Voi) -> str:

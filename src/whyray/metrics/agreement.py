@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..io.ratings import Rating
+from ._intervals import interval_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def agreement(rows: Array, question: str, between: str, replicates: int = REPLIC
         return Agreement(question, between, len(rows), nan, nan, nan, nan, nan, nan)
     draws = np.random.default_rng(seed).integers(0, len(rows), (replicates, len(rows)))
     drawn = np.array([(icc(rows[d]), weighted_kappa(rows[d, 0], rows[d, 1])) for d in draws])
-    low, high = _percentiles(drawn)
+    low, high = (ends.tolist() for ends in interval_of(drawn, "patient"))
     kappa = weighted_kappa(rows[:, 0], rows[:, 1])
     return Agreement(question, between, len(rows), icc(rows), low[0], high[0], kappa, low[1], high[1])
 
@@ -98,12 +99,3 @@ def paired_ratings(
         held.setdefault(key(r), {})[who(r)] = r.rating
     rows = [[row[t] for t in two] for row in held.values() if all(t in row for t in two)]
     return np.array(rows, np.float64).reshape(-1, 2)
-
-
-def _percentiles(columns: Array) -> tuple[list[float], list[float]]:
-    """95 % interval of each column over what is not NaN."""
-    out = []
-    for column in columns.T:
-        known = column[np.isfinite(column)]
-        out.append(np.percentile(known, (2.5, 97.5)) if len(known) else (np.nan, np.nan))
-    return [float(v[0]) for v in out], [float(v[1]) for v in out]

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..io.ratings import Rating
-from ._intervals import REPLICATES
+from ._intervals import REPLICATES, interval_of
 from .significance import holm
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def gain(
     """The paired result of some rows; NaN where there is nothing to compare."""
     gaps = pairs.second - pairs.first
     readers, cases = len(set(pairs.readers.tolist())), len(set(pairs.cases.tolist()))
-    low, high = _percentiles(crossed_means(gaps, pairs, replicates, seed))
+    low, high = _interval(crossed_means(gaps, pairs, replicates, seed))
     w, p = signed_rank(gaps)
     few = f"{readers} readers: the interval says little about other readers" if 0 < readers < FEW_READERS else ""
     first, second, mean = (float(v.mean()) if len(gaps) else float("nan") for v in (pairs.first, pairs.second, gaps))
@@ -145,7 +145,7 @@ def over_reliance(pairs: Pairs, question: str = "", replicates: int = REPLICATES
     drawn = [
         crossed_means(np.where(rows, gaps, np.nan), pairs, replicates, seed) for rows in (pairs.right, ~pairs.right)
     ]
-    low, high = _percentiles(drawn[0] - drawn[1])
+    low, high = _interval(drawn[0] - drawn[1])
     right, wrong = (float(gaps[rows].mean()) if rows.any() else float("nan") for rows in (pairs.right, ~pairs.right))
     return {
         "question": question,
@@ -252,9 +252,6 @@ def slices(pairs: Pairs) -> Mapping[str, Pairs]:
     return {"all": pairs, "right": pairs.where(pairs.right), "wrong": pairs.where(~pairs.right)}
 
 
-def _percentiles(values: Array) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if not len(known):
-        return float("nan"), float("nan")
-    low, high = np.percentile(known, (2.5, 97.5))
-    return float(low), float(high)
+def _interval(replicates: Array) -> tuple[float, float]:
+    low, high = interval_of(replicates[:, None], "patient")
+    return float(low[0]), float(high[0])

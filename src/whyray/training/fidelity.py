@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as nf
 
 from ..cards import Preparation
 from ..contracts import Classifier
-from ..metrics._intervals import patient_weights
+from ..metrics._intervals import interval_of, patient_weights
 from ..models._autoencoders import from_grey, sized, to_grey
 from ..types import Report
 from .classifier import as_pixels
@@ -45,23 +44,18 @@ def logits_before_and_after(
         before.append(pair[0].double().cpu().numpy())
         after.append(pair[1].double().cpu().numpy())
         mae = (made - grey).abs().mean((1, 2, 3))
-        errors.append(torch.stack([mae, ssim(grey, made)], 1).double().cpu().numpy())
+        errors.append(torch.stack([mae.double().cpu(), ssim(grey, made)], 1).double().cpu().numpy())
         check()
     return np.concatenate(before), np.concatenate(after), np.concatenate(errors)
 
 
 def ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Structural similarity ``[b]`` of grey pictures in 0..1, 11 x 11 Gaussian window of 1.5 px (Wang et al., 2004)."""
-    line = torch.exp(-((torch.arange(11.0) - 5) ** 2) / (2 * 1.5**2))
-    window = torch.outer(line / line.sum(), line / line.sum())[None, None].to(first)
+    """Structural similarity ``[b]`` of grey pictures ``[b, 1, h, w]`` in 0..1, Gaussian window (Wang et al., 2004)."""
+    from skimage.metrics import structural_similarity
 
-    def local(x: torch.Tensor) -> torch.Tensor:
-        return nf.conv2d(x, window)
-
-    a, b = local(first), local(second)
-    var_a, var_b, both = local(first**2) - a**2, local(second**2) - b**2, local(first * second) - a * b
-    value = ((2 * a * b + 1e-4) * (2 * both + 9e-4)) / ((a**2 + b**2 + 1e-4) * (var_a + var_b + 9e-4))
-    return value.mean((1, 2, 3))
+    told = {"gaussian_weights": True, "use_sample_covariance": False, "data_range": 1.0}
+    pairs = zip(*(pictures[:, 0].double().cpu().numpy() for pictures in (first, second)), strict=True)
+    return torch.tensor([float(structural_similarity(a, b, **told)) for a, b in pairs], dtype=torch.float64)  # type: ignore[no-untyped-call]
 
 
 def correlation(
@@ -124,8 +118,7 @@ def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _row(source: Source, finding: str, metric: str, values: NDArray[np.float64], n: int) -> dict[str, Any]:
     """The value of the first row of weights, with the 95 % interval of the others."""
-    drawn = values[1:][np.isfinite(values[1:])]
-    low, high = np.percentile(drawn, (2.5, 97.5)) if len(drawn) else (np.nan, np.nan)
+    (low,), (high,) = interval_of(values[1:, None], "patient")
     return {
         "data": source.name,
         "finding": finding,
