@@ -239,6 +239,10 @@ class Dataset(ABC):
     def cases(self, split: str | None = None) -> Sequence[Case]:
         """All cases, or those of one split ("train", "val", "test"); raises DataError for an unknown split."""
 
+    def twin(self, case: Case, finding: str) -> Case | None:
+        """The same picture without the finding, where such a thing is known (phantoms); else None."""
+        return None
+
 
 @dataclass(frozen=True)
 class Metric:

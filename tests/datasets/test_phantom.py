@@ -9,7 +9,17 @@ import time
 import numpy as np
 import pytest
 
-from whyray.datasets.phantom import FINDINGS, PHANTOM_VERSION, PREVALENCE, Shortcut, load, phantom, phantom_case
+from whyray.datasets._resolve import load_dataset
+from whyray.datasets.phantom import (
+    FINDINGS,
+    PHANTOM_VERSION,
+    PREVALENCE,
+    PhantomSet,
+    Shortcut,
+    load,
+    phantom,
+    phantom_case,
+)
 from whyray.errors import DataError, SettingError, UnknownName
 from whyray.findings import facts
 from whyray.testing import check_dataset
@@ -101,6 +111,28 @@ def test_the_twin_differs_inside_the_mask_and_nowhere_else(finding: str) -> None
         changed = case.pixels != twin.pixels
         assert changed.any() and not (changed & ~case.masks[finding]).any()
         assert case.labels[finding] == 1 and finding not in twin.severities
+
+
+def test_a_data_set_knows_the_twin_of_each_finding() -> None:
+    """Parents lose their children, the rest of the case stays; through one split as well."""
+    whole = PhantomSet(test=40, size=64)
+    one = load_dataset("phantom:test=40,size=64#test")
+    seen = set()
+    for case in whole.cases("test"):
+        for finding in FINDINGS:
+            twin = whole.twin(case, finding)
+            assert (twin is None) == (case.labels[finding] == 0), (case.id, finding)
+            if twin is None:
+                continue
+            assert twin.labels[finding] == 0 and twin.id == case.id
+            seen.add(finding)
+    assert seen == set(FINDINGS)
+    case = next(c for c in one.cases() if c.labels["lung_opacity"] == 1)
+    twin = one.twin(case, "lung_opacity")
+    assert twin is not None
+    changed = case.radiograph().pixels != twin.radiograph().pixels
+    (region,) = [r for r in case.regions() if r.finding == "lung_opacity"]
+    assert changed.any() and region.mask is not None and not (changed & ~region.mask).any()
 
 
 @pytest.mark.parametrize("finding", sorted(set(PREVALENCE) - {"support_devices", "cardiomegaly"}))

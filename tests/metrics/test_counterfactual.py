@@ -44,6 +44,27 @@ def test_the_true_counterfactual_is_all_of_the_way() -> None:
     assert np.isnan(m.twin_gain(DARK, LESION, LESION, MASK)) and np.isnan(m.twin_gain(DARK, LESION, DARK, MASK & False))
 
 
+def test_the_ratio_to_the_twin_is_below_one_where_the_change_led_nearer() -> None:
+    assert m.twin_ratio(LESION / 4, LESION, DARK, MASK) == pytest.approx(0.25)
+    assert m.twin_ratio(LESION + 0.4, LESION, DARK) == pytest.approx(0.6 / 0.2) and np.isnan(
+        m.twin_ratio(LESION, DARK, DARK)
+    )
+
+
+def test_perceptual_distance_is_blind_to_the_size_of_features() -> None:
+    features = np.zeros((2, 1, 2))
+    features[0] = 3
+    other = features.copy()
+    other[:, 0, 0] = 0, 5
+    assert m.perceptual_distance(features, 7 * features) == 0
+    assert m.perceptual_distance(features, other) == 1, "one of two cells is orthogonal: 2 there, 0 beside it"
+    assert m.perceptual_distance(features, 0 * features) == 1
+
+
+def test_log_odds_are_finite() -> None:
+    assert m.log_odds(0.5) == 0 and m.log_odds(0.9) == pytest.approx(np.log(9)) and np.isfinite(m.log_odds(1.0))
+
+
 def test_what_changes_elsewhere() -> None:
     changed = LESION.copy()
     changed[3, 3] = 0.8
@@ -57,6 +78,8 @@ def test_realism_is_a_ratio() -> None:
 def test_the_contract_of_metrics() -> None:
     known = {metric.name: metric for metric in m.METRICS}
     check_metric(known["proximity"], (DARK, DARK), (LESION, DARK))
+    ramp = np.arange(8.0).reshape(2, 2, 2)
+    check_metric(known["perceptual_distance"], (ramp, ramp), (ramp, ramp[::-1]))
     check_metric(known["sparsity"], (DARK, DARK), (LESION, DARK))
     check_metric(known["monotonicity"], (np.arange(3.0),), (np.arange(3.0)[::-1],))
     check_metric(known["elsewhere"], (LESION, DARK, MASK), (LESION, DARK, ~MASK))

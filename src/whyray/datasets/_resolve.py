@@ -27,6 +27,10 @@ class OneSplit(Dataset):
             raise DataError(f"{self.name} keeps the split {self.split!r} only, and {split!r} was asked for")
         return self.whole.cases(self.split)
 
+    def twin(self, case: Case, finding: str) -> Case | None:
+        """As the whole data set knows it."""
+        return self.whole.twin(case, finding)
+
 
 def load_dataset(spec: str) -> Dataset:
     """The data set of this name. Raises UnknownName, DataError (layout, split) and SettingError."""

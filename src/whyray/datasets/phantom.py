@@ -98,6 +98,15 @@ class PhantomSet(Dataset):
         numbers = [FIRST[s] + i for s, count in chosen.items() for i in range(count)]
         return [phantom_case(n, size=self.size, shortcut=self.shortcut) for n in numbers]
 
+    def twin(self, case: Case, finding: str) -> Case | None:
+        """The case without all that makes the finding 1: of a parent its children, of a consolidation the pneumonia
+        that is one. Every pixel outside the finding's mask is the same. None where the finding is not there."""
+        n = int(case.id.removeprefix("phantom-"))
+        severities = severities_of(n, {}, (), self.shortcut)[0]
+        causes = [f for f, severity in severities.items() if labels_of({f: severity}).get(finding)]
+        made = phantom_case(n, size=self.size, without=causes, shortcut=self.shortcut)
+        return made if causes and not made.labels.get(finding) else None
+
 
 def load(argument: str) -> PhantomSet:
     """``""`` or ``key=value,key=value`` with the keys train, val, test (numbers of cases) and size (pixels).

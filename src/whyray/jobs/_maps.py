@@ -36,9 +36,31 @@ class Asked:
     findings: tuple[str, ...]
 
 
+def map_arrays(made: Mapping[str, Explanation]) -> dict[str, NDArray[Any]]:
+    """What a map cell holds; the first axis is the finding."""
+    maps: list[Attribution] = [e.attribution() for e in made.values()]  # type: ignore[attr-defined]
+    return {
+        "values": np.stack([m.values for m in maps]),
+        "to_source": np.stack([m.to_source for m in maps]),
+        "source_shape": np.array(maps[0].source_shape),
+        "unit": np.array([m.unit for m in maps]),
+        "signed": np.array([m.signed for m in maps]),
+        "seconds": np.array(maps[0].provenance.seconds),
+        **check_arrays(list(made.values())),
+    }
+
+
+def check_arrays(made: Sequence[Explanation]) -> dict[str, NDArray[Any]]:
+    """``check_NAME`` -> ``[f]`` of each finding's explanation."""
+    return {f"check_{n}": np.array([e.checks.get(n, np.nan) for e in made]) for n in made[0].checks}
+
+
 @dataclass(frozen=True, eq=False)
 class Maker:
-    """Makes the map cells of one run. ``asked`` is label -> explainer; ``skipped`` fills with label -> why not."""
+    """Makes the cells of one run that hold explanations: maps, or what ``arrays`` makes of them, as cells of ``kind``.
+
+    ``asked`` is label -> explainer; ``skipped`` fills with label -> why not.
+    """
 
     classifier: Classifier
     asked: Mapping[str, Explainer]
@@ -46,13 +68,16 @@ class Maker:
     store: Store
     cancelled: Callable[[], bool] = field(default=lambda: False)
     skipped: dict[str, str] = field(default_factory=dict)
+    kind: str = "map"
+    arrays: Callable[[Mapping[str, Explanation]], Mapping[str, NDArray[Any]]] = map_arrays
     engines: dict[tuple[Any, Any], str] = field(default_factory=dict)
+    weights: dict[str, str] = field(default_factory=dict)
 
     def cell(self, label: str, radiograph: Radiograph, findings: Sequence[str], frame_sha256: str) -> Cell:
         """The cell of one explainer's maps of one radiograph: all findings of one call."""
         explainer = self.asked[label]
         facts = {
-            "kind": "map",
+            "kind": self.kind,
             "image": radiograph.sha256,
             "frame": frame_sha256,
             "explainer": explainer.name,
@@ -62,8 +87,23 @@ class Maker:
             "classifier": self.classifier.fingerprint,
             "backend": self._backend(explainer),
             "findings": list(findings),
+            **self._artefact(explainer),
         }
         return Cell(facts, f"{label}, {radiograph.name}", Asked(label, radiograph, tuple(findings)))
+
+    def _artefact(self, explainer: Explainer) -> dict[str, str]:
+        """Hash of the autoencoder that the explainer reads: another one under the same name is another cell."""
+        spec: Any = getattr(explainer, "autoencoder", None)
+        if spec is None:
+            return {}
+        if spec not in self.weights:
+            from ..models._autoencoders import autoencoder_for
+
+            try:
+                self.weights[spec] = autoencoder_for(self.classifier, spec).sha256
+            except WhyrayError:  # said again, with the reason, where it is read
+                self.weights[spec] = ""
+        return {"autoencoder": self.weights[spec]}
 
     def _backend(self, explainer: Explainer) -> str:
         """What runs the passes: "auto" is another engine, or precision, on another machine, and so another cell."""
@@ -96,7 +136,7 @@ class Maker:
                             yield cell, made
                             continue
                         earlier |= {(cell.given.radiograph.sha256, f, label): e for f, e in made.items()}
-                        yield cell, _arrays(made)
+                        yield cell, self.arrays(made)
 
     def _explained(
         self, label: str, explainer: Explainer, findings: tuple[str, ...], cells: Sequence[Cell], context: Context
@@ -126,35 +166,9 @@ def _calls(cells: list[Cell], passes: float) -> list[list[Cell]]:
     return [cells] if passes < DEAR else [[cell] for cell in cells]
 
 
-def _arrays(made: Mapping[str, Explanation]) -> dict[str, NDArray[Any]]:
-    """What a map cell holds; the first axis is the finding."""
-    maps: list[Attribution] = [e.attribution() for e in made.values()]  # type: ignore[attr-defined]
-    checks = {f"check_{n}": np.array([e.checks.get(n, np.nan) for e in made.values()]) for n in maps[0].checks}
-    return {
-        "values": np.stack([m.values for m in maps]),
-        "to_source": np.stack([m.to_source for m in maps]),
-        "source_shape": np.array(maps[0].source_shape),
-        "unit": np.array([m.unit for m in maps]),
-        "signed": np.array([m.signed for m in maps]),
-        "seconds": np.array(maps[0].provenance.seconds),
-        **checks,
-    }
-
-
 def attributions(facts: Mapping[str, Any], result: Result) -> dict[str, Attribution]:
     """finding -> map, from a map cell."""
-    made = Provenance(
-        explainer=facts["explainer"],
-        version=facts["version"],
-        settings=facts["settings"],
-        seed=facts["seed"],
-        fingerprint=facts["classifier"],
-        image_sha256=facts["image"],
-        frame_sha256=facts["frame"],
-        backend=facts["backend"],
-        seconds=float(result["seconds"]),
-        whyray="",
-    )
+    made = provenance_of(facts, result)
     h, w = (int(side) for side in result["source_shape"])
     return {
         finding: Attribution(
@@ -168,3 +182,19 @@ def attributions(facts: Mapping[str, Any], result: Result) -> dict[str, Attribut
         )
         for i, finding in enumerate(facts["findings"])
     }
+
+
+def provenance_of(facts: Mapping[str, Any], result: Result) -> Provenance:
+    """How the explanations of a cell were made."""
+    return Provenance(
+        explainer=facts["explainer"],
+        version=facts["version"],
+        settings=facts["settings"],
+        seed=facts["seed"],
+        fingerprint=facts["classifier"],
+        image_sha256=facts["image"],
+        frame_sha256=facts["frame"],
+        backend=facts["backend"],
+        seconds=float(result["seconds"]),
+        whyray="",
+    )

@@ -66,7 +66,7 @@ def tables(
     """All tables of the pictures ``subjects``; thresholds are chosen on ``tuning`` and nowhere else."""
     findings = tuple(f for f in dict.fromkeys(f for s in subjects for f in s.truth))
     thresholds = {label: _thresholds(tuning, findings, label, store) for label in labels} if tuning else {}
-    found = {label: _Found(subjects, findings, label, store) for label in labels}
+    found = {label: Found(subjects, findings, label, store) for label in labels}
     values = {label: f.values(plan, thresholds.get(label)) for label, f in found.items()}
     patients = [s.patient for s in subjects]
     several, one = (np.array([test(len(s.present)) for s in subjects]) for test in ((1).__lt__, (1).__eq__))
@@ -77,7 +77,7 @@ def tables(
             rows = _rows(values[label], findings, patients, members, label, plan)
             scores += [_with(r, name, baseline, found[label].lost) for r in rows if r.n or name == "all"]
     headline = [m for m in headlines(plan) if m in values[labels[0]]]
-    means = {m: {label: _picture_means(values[label][m]) for label in labels} for m in headline}
+    means = {m: {label: picture_means(values[label][m]) for label in labels} for m in headline}
     return Tables(
         findings,
         tuple(scores),
@@ -100,7 +100,7 @@ def headlines(plan: EvaluationPlan) -> tuple[str, ...]:
     return ("hit", "mass_in", *(f"iou_true_positive:{m}" for m in modes), f"iou:{plan.localisation.modes[0]}")
 
 
-class _Found:
+class Found:
     """The cells of one explainer, gathered into arrays ``[n, k, ...]``; NaN where a picture has no region."""
 
     def __init__(self, subjects: Sequence[Subject], findings: Sequence[str], label: str, store: Store) -> None:
@@ -150,7 +150,7 @@ class _Found:
     def curve(self) -> Array:
         """``[n, t]``: each picture's mean true-positive IoU over its findings, at each threshold."""
         ious = overlap(self.pixels["tuned"], self.size[..., None])["iou_true_positive"]
-        return np.stack([_picture_means(ious[:, :, t]) for t in range(ious.shape[2])], axis=1)
+        return np.stack([picture_means(ious[:, :, t]) for t in range(ious.shape[2])], axis=1)
 
     def _at(self, thresholds: Sequence[float]) -> Array:
         """Counts ``[n, k, 2]`` at each finding's own threshold; NaN where none could be chosen."""
@@ -162,7 +162,7 @@ class _Found:
 
 
 def _thresholds(tuning: Sequence[Subject], findings: Sequence[str], label: str, store: Store) -> dict[str, float]:
-    found = _Found([_only(s, findings) for s in tuning], findings, label, store)
+    found = Found([_only(s, findings) for s in tuning], findings, label, store)
     ious = overlap(found.pixels["tuned"], found.size[..., None])["iou_true_positive"]
     return {f: best(ious[:, j], THRESHOLDS).value for j, f in enumerate(findings)}
 
@@ -220,7 +220,7 @@ def _with(row: Score, slice_: str, baseline: str | None, lost: int) -> Score:
     return replace(row, slice=slice_, baseline=baseline, note="; ".join(filter(None, (row.note, told))) or None)
 
 
-def _picture_means(values: Array) -> Array:
+def picture_means(values: Array) -> Array:
     """``[n]``: mean over the findings of a picture that have a value; NaN where none has."""
     known = ~np.isnan(values)
     count = known.sum(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..cards import Preparation, built
 from ..contracts import Classifier
 from ..errors import WeightsError
+from ..types import array_hash
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,6 +34,12 @@ class Autoencoder:
     preparation: Preparation
     fingerprint: str = ""
     facts: Mapping[str, Any] = ()  # type: ignore[assignment]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of its weights and of how it is fed."""
+        tensors = {name: array_hash(t.cpu().numpy()) for name, t in sorted(self.module.state_dict().items())}
+        return hashlib.sha256(repr((self.preparation, tensors)).encode()).hexdigest()
 
     def encode(self, grey: Tensor) -> Tensor:
         """Latent ``[b, d, h', w']`` of grey pictures ``[b, 1, h, w]``; differentiable."""
