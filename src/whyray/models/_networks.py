@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import WeightsError
 from ..networks.densenet import DenseNet
 from ..networks.resnet import ResNet
+from ..networks.tower import TowerClassifier
 from ._taps import Tap
 from ._torch import Wiring
 
@@ -18,8 +19,10 @@ from ._torch import Wiring
 SETTINGS: dict[str, dict[str, bool]] = {
     "densenet": {"channels": False, "growth": False, "blocks": True, "stem": False, "bottleneck": False},
     "resnet": {"channels": False, "blocks": True, "stem": False},
+    "clip_vit": dict.fromkeys(("channels", "size", "patch", "width", "depth", "heads", "projection", "hidden"), False),
 }
 MOST = 4096
+MOST_LAYERS = 256
 
 
 def build(architecture: Mapping[str, object], outputs: int) -> nn.Module:
@@ -35,19 +38,21 @@ def build(architecture: Mapping[str, object], outputs: int) -> nn.Module:
         if key not in known or not whole or known[key] != isinstance(value, list | tuple):
             wanted = ", ".join(f"{k} (list)" if many else k for k, many in known.items())
             raise WeightsError(f"the card's architecture has {key[:40]!r}: {value!r:.40}; known: {wanted}")
-    if sum(settings.get("blocks", ())) > 256:  # type: ignore[call-overload]
-        raise WeightsError("the card's architecture has more than 256 dense layers; give a smaller network")
+    if sum(settings.get("blocks", ())) + settings.get("depth", 0) > MOST_LAYERS:  # type: ignore[call-overload]
+        raise WeightsError(f"the card's architecture has more than {MOST_LAYERS} layers; give a smaller network")
     with torch.device("meta"):
         return _made(str(network), {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}, outputs)
 
 
 def _made(network: str, settings: Mapping[str, object], outputs: int) -> nn.Module:
-    makers: dict[str, Callable[..., nn.Module]] = {"densenet": DenseNet, "resnet": ResNet}
+    makers: dict[str, Callable[..., nn.Module]] = {"densenet": DenseNet, "resnet": ResNet, "clip_vit": TowerClassifier}
     return makers[network](outputs, **settings)
 
 
 def wiring(module: nn.Module) -> Wiring:
     """Taps and heads of one of whyray's own networks."""
+    if isinstance(module, TowerClassifier):
+        return _tower_wiring(module)
     if isinstance(module, DenseNet):
         last, linear = "last_relu", "classifier"
     elif isinstance(module, ResNet):
@@ -57,6 +62,19 @@ def wiring(module: nn.Module) -> Wiring:
     head = module.get_submodule(linear)
     taps = {"features": Tap(last), "embedding": Tap(linear, "input", "flat")}
     return Wiring(taps, {"features": lambda v: head(v.mean((2, 3))), "embedding": head})
+
+
+def _tower_wiring(module: TowerClassifier) -> Wiring:
+    """ "features" is the last token grid that the class token still reads; the logits need more than that grid, so that
+    the network can be cut at "embedding" (what fc1 reads) and "hidden" (what fc2 reads) only."""
+    trunk, head = module.visual.trunk, module.head
+    last = f"visual.trunk.blocks.{len(trunk.blocks) - 1}.norm1"
+    taps = {
+        "features": Tap(last, "output", "tokens", 1, (trunk.grid, trunk.grid)),
+        "embedding": Tap("head.fc1", "input", "flat"),
+        "hidden": Tap("head.fc2", "input", "flat"),
+    }
+    return Wiring(taps, {"embedding": lambda v: head.fc2(head.relu(head.fc1(v))), "hidden": head.fc2})
 
 
 def with_unfamiliar(wired: Wiring, extras: Mapping[str, Tensor]) -> Wiring:
