@@ -9,7 +9,8 @@ import numpy as np
 from ..report.curves import Curve, curves_svg
 from ..report.evaluation import Figure, Section, Table, evaluation_html
 from ..report.evaluation_bars import Bar, bars_svg
-from ._localisation_page import comparison_table, figure
+from ._localisation_page import comparison_table
+from ._slices import ONE, SEVERAL, figure, slices_section
 
 if TYPE_CHECKING:
     from .faithfulness import Faithfulness
@@ -41,6 +42,8 @@ def page(result: Faithfulness, dataset: str) -> str:
             [comparison_table(m, found) for m, found in result.differences.items()],
         ),
     ]
+    if result.slices:
+        sections.insert(2, _slices(result))
     if result.cascade:
         sections.append(_cascade(result))
     sections.append(_every(result))
@@ -90,6 +93,12 @@ def _bars(result: Faithfulness) -> list[Figure]:
         bars = [Bar(r.explainer or "", r.value, r.low, r.high, r.n, r.explainer in result.controls) for r in rows]
         out.append(Figure(bars_svg(bars, title=metric), f"{metric.replace('_', ' ')}. 95 % intervals."))
     return out
+
+
+def _slices(result: Faithfulness) -> Section:
+    one, several = (max((r.n for r in result.slices if r.slice == s), default=0) for s in (ONE, SEVERAL))
+    names = {m: m.replace("_", " ") for m in result.degradation}
+    return slices_section(result.slices, result.degradation, ordered(result), result.controls, (one, several), names)
 
 
 def _cascade(result: Faithfulness) -> Section:

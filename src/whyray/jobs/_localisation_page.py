@@ -12,9 +12,9 @@ from ..metrics.significance import Difference
 from ..report.curves import Curve, curves_svg
 from ..report.evaluation import Figure, Section, Table, evaluation_html
 from ..report.evaluation_bars import Bar, bars_svg
-from ..types import Score
 from ._panels import panels
-from ._tables import SLICES, headlines
+from ._slices import figure, slices_section
+from ._tables import headlines
 
 if TYPE_CHECKING:
     from .localisation import Localisation
@@ -121,13 +121,6 @@ def metric_name(metric: str) -> str:
     return f"{words}, {mode.replace('_', ' ')}" if mode else words
 
 
-def figure(row: Score | None) -> str:
-    """``0.234 [0.166, 0.272] n=33``."""
-    if row is None or not row.n or np.isnan(row.value):
-        return "–" if row is None else f"– n={row.n}"
-    return f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}] n={row.n}"
-
-
 def comparison_table(metric: str, found: Iterable[Difference]) -> Table:
     """Paired differences, those that survive Holm first."""
     rows = sorted(found, key=lambda d: (not d.adjusted < 0.05, d.adjusted))
@@ -171,11 +164,11 @@ def _by_finding(result: Localisation) -> Section:
     return Section("Each finding", (), [methods_table(result, f) for f in findings], figures)
 
 
-def _bars(result: Localisation, finding: str, metric: str, slice_: str = "all") -> Figure:
+def _bars(result: Localisation, finding: str, metric: str) -> Figure:
     wanted = {
         r.explainer: r
         for r in result.tables.scores
-        if (r.finding, r.metric, r.slice) == (finding, metric, slice_)
+        if (r.finding, r.metric, r.slice) == (finding, metric, "all")
     }  # fmt: skip
     bars = [
         Bar(m, wanted[m].value, wanted[m].low, wanted[m].high, wanted[m].n, m in result.controls)
@@ -183,8 +176,7 @@ def _bars(result: Localisation, finding: str, metric: str, slice_: str = "all") 
         if m in wanted
     ]
     about_it = EXPLAINED.get(metric.partition(":")[0], "")
-    where = "" if slice_ == "all" else f", {slice_}"
-    title = f"{metric_name(metric)}: {finding.replace('_', ' ')}{where}"
+    title = f"{metric_name(metric)}: {finding.replace('_', ' ')}"
     return Figure(bars_svg(bars, title=title), f"{title}{f' ({about_it})' if about_it else ''}. 95 % intervals.")
 
 
@@ -201,30 +193,11 @@ def _thresholds(result: Localisation) -> Figure:
 
 def _slices(result: Localisation) -> Section:
     """How each method degrades when several findings are present."""
-    finding, tables = _whole(result), []
-    singles = sum(not s.several for s in result.measured.subjects if s.truth)
-    several = sum(s.several for s in result.measured.subjects if s.truth)
-    for metric, by in result.tables.degradation.items():
-        found = {(r.explainer, r.slice): r for r in result.tables.scores if (r.finding, r.metric) == (finding, metric)}
-        rows = [
-            [name_of(m, result), *(figure(found.get((m, s))) for s in SLICES[1:]), *_degradation(by.get(m))]
-            for m in ordered(result)
-        ]
-        head = ("method", *SLICES[1:], "single − multi, by picture", "p, Holm")
-        dim = frozenset(i for i, m in enumerate(ordered(result)) if m in result.controls)
-        tables.append(Table(head, rows, metric_name(metric), dim))
-    text = (
-        f"{singles} pictures with one finding present, {several} with several. A finding that only follows from "
-        "another (lung opacity from consolidation) is not counted twice. Different pictures, so nothing is paired.",
-    )
-    figures = [_bars(result, finding, "hit", s) for s in SLICES[1:]]
-    return Section("One finding or several", text, tables, figures if singles and several else ())
-
-
-def _degradation(found: Difference | None) -> tuple[str, str]:
-    if found is None:
-        return "–", "–"
-    return f"{found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}]", f"{found.adjusted:.2g}"
+    marked = [s for s in result.measured.subjects if s.truth]
+    counts = sum(not s.several for s in marked), sum(s.several for s in marked)
+    scores = [r for r in result.tables.scores if r.finding == _whole(result)]
+    by = result.tables.degradation
+    return slices_section(scores, by, ordered(result), result.controls, counts, {m: metric_name(m) for m in by})
 
 
 def _comparisons(result: Localisation) -> Section:
