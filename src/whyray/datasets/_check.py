@@ -23,6 +23,7 @@ class DataReport:
     splits      split -> {"cases", "patients"}.
     counts      finding -> split -> (present, absent, not labelled).
     missing     ids whose picture file is not there; unreadable: id -> why it is refused.
+    unreported  reports whose file is not there.
     duplicates  groups of ids with the same picture; across_splits: those of them that lie in more than one split.
     leaking     patients in more than one split.
     outside     ids with a region that leaves the picture, or is empty.
@@ -41,10 +42,11 @@ class DataReport:
     leaking: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     unknown: Mapping[str, int] = field(default_factory=dict)
+    unreported: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Nothing is missing, refused, leaking or outside. Duplicates within a split and unknown labels are told."""
+        """Nothing is missing, refused, leaking or outside. The rest (duplicates within a split ...) is only told."""
         return not (self.missing or self.unreadable or self.across_splits or self.leaking or self.outside)
 
     def lines(self) -> list[str]:
@@ -64,6 +66,7 @@ class DataReport:
         refused = [f"{i}: {why}" for i, why in self.unreadable.items()]
         groups = {
             "missing picture files": self.missing,
+            "missing reports": self.unreported,
             "pictures refused": refused,
             "patients in more than one split": self.leaking,
             "same picture in more than one split": [" = ".join(g) for g in self.across_splits],
@@ -102,6 +105,7 @@ def check(dataset: Dataset, *, limit: int | None = None, report: Report | None =
         leaking=leaking_patients(cases),
         outside=tuple(outside),
         unknown=_unknown(cases),
+        unreported=_unreported(dataset, cases),
     )
 
 
@@ -123,11 +127,24 @@ def inside(region: Region, shape: tuple[int, int]) -> bool:
 
 def _files(dataset: Dataset, cases: Sequence[Case]) -> tuple[list[Case], tuple[str, ...]]:
     """Cases whose file is there (or that have none), and the ids of the others."""
-    root = getattr(dataset, "root", getattr(getattr(dataset, "whole", None), "root", None))
-    if not isinstance(root, Path):
+    root = _folder(dataset, "root")
+    if root is None:
         return list(cases), ()
     gone = {c.id for c in cases if "file" in c.facts and not (root / str(c.facts["file"])).is_file()}
     return [c for c in cases if c.id not in gone], tuple(sorted(gone))
+
+
+def _unreported(dataset: Dataset, cases: Sequence[Case]) -> tuple[str, ...]:
+    """Reports that cases name and that are not there."""
+    root = _folder(dataset, "reports")
+    named = {str(c.facts["report"]) for c in cases if "report" in c.facts} if root is not None else ()
+    return tuple(sorted(n for n in named if root is not None and not (root / n).is_file()))
+
+
+def _folder(dataset: Dataset, name: str) -> Path | None:
+    """A folder of the data set, or of the whole that it is a split of."""
+    found = getattr(dataset, name, getattr(getattr(dataset, "whole", None), name, None))
+    return found if isinstance(found, Path) else None
 
 
 def _opened(cases: Sequence[Case], report: Report | None) -> tuple[dict[str, list[Case]], dict[str, str], list[str]]:

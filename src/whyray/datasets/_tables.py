@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,13 +27,17 @@ Opener = Callable[[], Radiograph]
 
 @dataclass(frozen=True, eq=False)
 class TableSet(Dataset):
-    """A data set whose cases are known; ``root`` is the folder that ``case.facts["file"]`` is relative to."""
+    """A data set whose cases are known.
+
+    ``root`` is the folder that ``case.facts["file"]`` is relative to, ``reports`` that of ``case.facts["report"]``.
+    """
 
     name: str
     findings: tuple[str, ...]
     licence: str
     root: Path
     every: tuple[Case, ...] = field(repr=False)
+    reports: Path | None = None
 
     def cases(self, split: str | None = None) -> Sequence[Case]:
         """Cases of one split, or all. Raises DataError for a split that it does not have."""
@@ -46,18 +52,24 @@ class TableSet(Dataset):
 
 def read_rows(path: Path, required: Iterable[str] = ()) -> list[dict[str, str]]:
     """Rows of a CSV file with a header, cells stripped. Raises DataError for a missing file or column."""
+    return list(each_row(path, required))
+
+
+def each_row(path: Path, required: Iterable[str] = ()) -> Iterator[dict[str, str]]:
+    """``read_rows`` one by one; a name that ends in .gz is unpacked on the way."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as handle:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", newline="", encoding="utf-8-sig") as handle:
             reader = csv.DictReader(handle)
             header = [(h or "").strip() for h in reader.fieldnames or ()]
             missing = [c for c in required if c not in header]
             if missing:
                 raise DataError(f"{path.name} has no column {missing[0]!r}; it has {', '.join(header[:12]) or 'none'}")
-            return [{(k or "").strip(): v.strip() for k, v in row.items() if isinstance(v, str)} for row in reader]
+            for row in reader:
+                yield {(k or "").strip(): v.strip() for k, v in row.items() if isinstance(v, str)}
     except FileNotFoundError:
         place = path.parent.name or str(path.parent)
         raise DataError(f"{path.name} was not found in {place}; the page docs/datasets.md shows the layout") from None
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error):
         raise DataError(f"{path.name} could not be read as a CSV file in UTF-8; export it again") from None
 
 

@@ -70,7 +70,7 @@ def cases_of(root: Path, split: str, options: Options = Options()) -> Iterator[C
 
 
 def _case(root: Path, row: Mapping[str, str], file: str, split: str, frontal: bool, blank: float) -> Case:
-    told = {finding: _told(row.get(column), column) for column, finding in LABELS.items()}
+    labels, uncertain = stated(row, blank)
     name, patient = name_of(file)
     view: View | None = view_of(row.get("AP/PA", "")) if frontal else "LATERAL"
     age = number(row.get("Age", ""))
@@ -80,11 +80,10 @@ def _case(root: Path, row: Mapping[str, str], file: str, split: str, frontal: bo
         "frontal": frontal,
         "age": None if age is None else int(age),
         "sex": {"Male": "M", "Female": "F"}.get(row.get("Sex", ""), ""),
-        "uncertain": tuple(sorted(f for f, value in told.items() if value == -1)),
+        "uncertain": uncertain,
         "dataset": "CheXpert",
         "licence": LICENCE,
     }
-    labels = {f: blank if told[f] is None else math.nan if told[f] == -1 else float(told[f] or 0) for f in sorted(told)}
     return Case(
         id=name, open=opener(picture(root, file), name, view), labels=labels, patient=patient, split=split, facts=facts
     )
@@ -116,6 +115,13 @@ def settings_of(name: str, argument: str, known: Mapping[str, tuple[str, ...] | 
     if not path:
         raise DataError(f"{name} needs a path: {name}:PATH")
     return path, given
+
+
+def stated(row: Mapping[str, str], blank: float) -> tuple[dict[str, float], tuple[str, ...]]:
+    """(finding -> label, findings called uncertain) of a row with the fourteen columns; an empty cell is ``blank``."""
+    told = {finding: _told(row.get(column), column) for column, finding in sorted(LABELS.items(), key=lambda i: i[1])}
+    labels = {f: blank if v is None else math.nan if v == -1 else float(v) for f, v in told.items()}
+    return labels, tuple(f for f, value in told.items() if value == -1)
 
 
 def _told(cell: str | None, column: str) -> int | None:
