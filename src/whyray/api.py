@@ -17,8 +17,10 @@ from .types import Prediction, Radiograph, Report, Score, Voi
 
 if TYPE_CHECKING:
     from .datasets._check import DataReport
+    from .datasets.mimic_nle import Extraction
     from .jobs.faithfulness import Faithfulness
     from .jobs.localisation import Localisation
+    from .jobs.nle import Extracted
     from .jobs.study import Study
 
 __all__ = [
@@ -34,6 +36,8 @@ __all__ = [
     "evaluation_plan",
     "explain",
     "explain_files",
+    "extract_explanations",
+    "extract_mimic_nle",
     "fetch_model",
     "load_dataset",
     "load_image",
@@ -44,6 +48,7 @@ __all__ = [
     "predict",
     "predict_files",
     "run_recipe",
+    "score_extraction",
     "sign_options",
     "train_autoencoder",
     "train_classifier",
@@ -300,6 +305,29 @@ def analyse_study(path: str | Path, *, arms: str | None = None, seed: int = 0) -
     if two is not None and len(two) != 2:
         raise SettingError(f"the arms {arms!r} came; give two, such as maps,animation")
     return run(path, arms=two, seed=seed)
+
+
+def extract_explanations(
+    source: str | Path, out: str | Path, *, refused: bool = False, report: Report = silent
+) -> Extracted:
+    """Explanations of a report tree or a reports.csv as JSON lines in MIMIC-NLE's schema; run again to go on."""
+    from .jobs.nle import extract_explanations as run
+
+    return run(source, out, refused=refused, report=report)
+
+
+def score_extraction(extracted: str | Path, queries: Sequence[str | Path], *, seed: int = 0) -> list[Score]:
+    """Extracted explanations against the published ids of MIMIC-NLE: recall, precision, agreement of labels."""
+    from .jobs._nle_score import score_extraction as run
+
+    return run(extracted, queries, seed=seed)
+
+
+def extract_mimic_nle(reports: str | Path, queries: str | Path, out: str | Path) -> Extraction:
+    """MIMIC-NLE exactly as published, from MIMIC-CXR's report tree and the published query files."""
+    from .datasets.mimic_nle import extract
+
+    return extract(reports, queries, out)
 
 
 def voi_option(text: str) -> Voi:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from ..api import Batch
     from ..datasets._check import DataReport
+    from ..datasets.mimic_nle import Extraction
     from ..jobs.faithfulness import Faithfulness
     from ..jobs.localisation import Localisation
+    from ..jobs.nle import Extracted
     from ..jobs.study import Study
     from ..metrics.significance import Difference
     from ..report.evaluation import Table
@@ -204,13 +206,25 @@ def _differences(found: Mapping[str, Sequence[Difference]]) -> list[dict[str, An
     ]
 
 
-def data_report(report: DataReport | Study, as_json: bool) -> None:
+def data_report(report: DataReport | Study | Extraction, as_json: bool) -> None:
     """What has lines for people and fields for machines: the check of a data set, the analysis of a reader study."""
     if as_json:
         document(asdict(report))
         return
     for line in report.lines():
         print(line)
+
+
+def extraction(made: Extracted, rows: Sequence[Score], out: Path, as_json: bool) -> None:
+    """What a corpus gave, its score where one was asked for; failures to stderr."""
+    if as_json:
+        document({**asdict(made), "score": _rows(rows)})
+    else:
+        print("\n".join(made.lines()))
+        if rows:
+            scores(rows, as_json)
+    if made.problems:
+        print(f"{made.failed} reports failed; every problem: {out}.problems.jsonl", file=sys.stderr)
 
 
 def document(value: Any) -> None:
