@@ -118,10 +118,10 @@ class Table:
 
     def _header(self) -> tuple[str, ...]:
         try:
-            with open(self.path, newline="", encoding="utf-8-sig") as file:
+            with open(self.path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
                 return tuple(next(csv.reader(file), ()))
-        except (OSError, UnicodeDecodeError, csv.Error):
-            raise DataError(f"{self.path.name} could not be read as a CSV file in UTF-8; export it again") from None
+        except (OSError, csv.Error):
+            raise DataError(f"{self.path.name} could not be read as a CSV file; export it again") from None
 
 
 def _document(number: int, row: Mapping[str, str]) -> Document:
