@@ -38,7 +38,6 @@ class Arena:
 
     def __init__(self, subject: Subject, samples: int, of_reference: int) -> None:
         self.subject, self.samples, self.of_reference = subject, samples, of_reference
-        self.paid: dict[bytes, np.ndarray] = {}  # of float32 draws that are not timed: a longer one begins as a shorter
 
     @cached_property
     def segments(self) -> Segments:
@@ -48,7 +47,9 @@ class Arena:
     @cached_property
     def reference(self) -> np.ndarray:
         """Weights ``[f, k]`` of many independent samples, with a seed that no contestant uses."""
-        return self.untimed(self.of_reference, 99, antithetic=False)
+        found = self.untimed(self.of_reference, 99, antithetic=False)
+        self.subject.draws.keep()
+        return found
 
     @cached_property
     def goal(self) -> float:
@@ -73,9 +74,9 @@ class Arena:
         return f"Spearman, mean {found.mean():.3f}, worst {found.min():.3f}; wanted {self.goal:.3f}"
 
     def untimed(self, samples: int, seed: int, antithetic: bool = True) -> np.ndarray:
-        """Weights ``[f, k]`` in float32, with whatever was drawn before."""
+        """Weights ``[f, k]`` in float32; a longer draw begins as a shorter, and what was drawn is not drawn again."""
         explainer = Lime(fill=FILL, samples=samples, stop=0, antithetic=antithetic, precision="float32")
-        return self.weights(explainer, Context(seed=seed, paid=self.paid))
+        return self.weights(explainer, Context(seed=seed, paid=self.subject.draws.paid))
 
     def ours(self, samples: int, precision: str, backend: str, stop: float = 0) -> np.ndarray:
         """Weights ``[f, k]`` of the explainer as a user calls it."""

@@ -1,6 +1,7 @@
 """Every attribution method against its peers on DenseNet-121, 224 px, 18 findings: one run, all in turn.
 
     python benchmarks/attribution.py [occlusion lime ...] [--rounds 3] [--threads 2] [--clock wall] [--json FILE]
+    python benchmarks/attribution.py lime shap --draws draws.npz --prepare
 
 A method is one file beside this one, ``_attribution_<method>.py``, with one function
 
@@ -9,7 +10,8 @@ A method is one file beside this one, ``_attribution_<method>.py``, with one fun
 whose first contestant is the yardstick of the others. In each round every contestant runs once, so the ratios are of
 runs made minutes apart on the same machine; "plain" is one eager float32 pass of a batch of 16, the unit of the bound.
 A contestant that would take too long runs a part and says so with ``scale``. On a machine that others use, one thread
-and ``--clock cpu`` count the processor's seconds of this process instead.
+and ``--clock cpu`` count the processor's seconds of this process instead. References of 10,000 passes take minutes and
+are not timed: ``--draws FILE`` keeps them between runs, ``--prepare`` makes them and stops.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from benchmarks_common import densenet121, wrapped
+from benchmarks_common import Draws, densenet121, wrapped
 
 import whyray
 from whyray.engine.passes import use_large_malloc
@@ -63,6 +65,7 @@ class Subject:
     findings: int = 18
     size: int = 224
     rounds: int = 3
+    draws: Draws = field(default_factory=lambda: Draws(None))
 
     @cached_property
     def module(self) -> torch.nn.Module:
@@ -104,12 +107,18 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--clock", choices=CLOCKS, default="wall")
     options.add_argument("--json", type=Path)
+    options.add_argument("--draws", type=Path)
+    options.add_argument("--prepare", action="store_true")
     given = options.parse_args()
     torch.set_num_threads(given.threads)
     use_large_malloc()
     rows: list[Row] = []
     for method in given.methods or methods():
-        rows += measured(method, Subject(rounds=given.rounds), given.rounds, CLOCKS[given.clock])
+        subject = Subject(rounds=given.rounds, draws=Draws(given.draws))
+        if given.prepare:
+            contestants_of(method, subject)
+        else:
+            rows += measured(method, subject, given.rounds, CLOCKS[given.clock])
     if given.json:
         facts = {"threads": given.threads, "clock": given.clock, "rounds": given.rounds, "torch": torch.__version__}
         given.json.write_text(json.dumps({**facts, "rows": [vars(r) for r in rows]}, indent=1))
@@ -123,7 +132,7 @@ def methods() -> list[str]:
 
 def measured(method: str, subject: Subject, rounds: int, clock: Clock = time.perf_counter) -> list[Row]:
     """Rounds in turn; the first run of each contestant warms up and gives the result that is compared."""
-    contestants: list[Contestant] = importlib.import_module(f"_attribution_{method}").contestants(subject)
+    contestants = contestants_of(method, subject)
     results = {c.name: c.run() for c in contestants}
     rows = [Row(method, c.name, c.passes) for c in contestants]
     yardstick = results[contestants[0].name]
@@ -138,6 +147,13 @@ def measured(method: str, subject: Subject, rounds: int, clock: Clock = time.per
             row.seconds.append(contestant.scale * seconds_of(contestant.run, clock))
     show(method, rows, np.array(plain), contestants)
     return rows
+
+
+def contestants_of(method: str, subject: Subject) -> list[Contestant]:
+    """The contestants of one method; what they had to draw for it is kept."""
+    found: list[Contestant] = importlib.import_module(f"_attribution_{method}").contestants(subject)
+    subject.draws.keep()
+    return found
 
 
 def show(method: str, rows: Sequence[Row], plain: np.ndarray, contestants: Sequence[Contestant]) -> None:

@@ -1,7 +1,10 @@
-"""What the benchmarks share: a DenseNet-121 with fixed random weights, and the classifier around it."""
+"""What the benchmarks share: a DenseNet-121 with fixed random weights, the classifier around it, kept draws."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -25,3 +28,25 @@ def densenet121(findings: int = 18) -> DenseNet:
 def wrapped(module: nn.Module) -> whyray.Classifier:
     """The module behind the contract, with the 18 findings of torchxrayvision."""
     return whyray.wrap(module, findings=list(crosswalk("xrv-18").values()), size=224, name="densenet121")
+
+
+class Draws:
+    """Logits of perturbed pictures that are not timed (references of 10,000 passes), kept in a file between runs.
+
+    paid  what ``Context.paid`` is to be: key -> logits ``[f]``.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.paid: dict[bytes, np.ndarray] = {}
+        if path is not None and path.exists():
+            with np.load(path) as kept:
+                self.paid = {key.tobytes(): row for key, row in zip(kept["keys"], kept["logits"], strict=True)}
+
+    def keep(self) -> None:
+        """Write what was drawn, beside the old file first."""
+        if self.path is not None and self.paid:
+            beside = self.path.with_suffix(".part.npz")
+            keys = np.stack([np.frombuffer(key, np.uint8) for key in self.paid])
+            np.savez(beside, keys=keys, logits=np.stack(list(self.paid.values())))
+            beside.replace(self.path)

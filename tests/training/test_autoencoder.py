@@ -14,7 +14,7 @@ from whyray.cards import Preparation
 from whyray.errors import FingerprintError, SettingError, Stopped, WeightsError
 from whyray.models._autoencoders import build, from_grey, load_autoencoder, sized, to_grey
 from whyray.networks.autoencoder import SmallAE
-from whyray.training.autoencoder import AutoencoderPlan, plan_from, squares, train_autoencoder
+from whyray.training.autoencoder import AutoencoderPlan, AutoencoderTask, plan_from, squares, train_autoencoder
 from whyray.training.fidelity import correlation, logits_before_and_after, ssim
 
 TABLE = {
@@ -127,6 +127,8 @@ def test_a_stopped_run_goes_on_to_the_same_artefact(tmp_path: Path, monkeypatch:
     first, second = (load_autoencoder(folder, mini.fingerprint) for folder in (straight, resumed))
     x = torch.rand(1, 1, 64, 64)
     assert torch.equal(first.decode(first.encode(x)), second.decode(second.encode(x)))
+    task = AutoencoderTask(plan_from({**TABLE, "init": str(straight)}), mini, tmp_path / "cache")
+    assert torch.allclose(task.build().eval()(x), first.module(x), atol=1e-6)
     rows = json.loads((straight / "artefact.json").read_text())["facts"]["results"]
     assert {r["metric"] for r in rows} == {"fidelity", "logit_change", "mae", "ssim"}
     with pytest.raises(FingerprintError, match="rebuild it"):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from ..cards import Preparation
 from ..contracts import Classifier
 from ..errors import SettingError, UnmetNeed
-from ..io.artefacts import Artefact, save_artefact
+from ..io.artefacts import Artefact, load_artefact, save_artefact
+from ..io.weights import load_into
 from ..models._autoencoders import KIND, build, from_grey, to_grey
 from ..types import Report
 from .augment import Augment, augmented, draws
@@ -39,6 +40,7 @@ class AutoencoderPlan:
     features, logits   weights of two terms through the frozen classifier: the relative squared change of its last map,
                   and the squared change of its logits, in units of their spread over the batch.
     sizes         sides of the square cut out of the training pictures, one a part of the run of equal length.
+    init          a folder that an earlier training wrote: begin with its weights.
     """
 
     name: str
@@ -55,6 +57,7 @@ class AutoencoderPlan:
     size: int = 224
     sizes: tuple[int, ...] = ()
     stored: int = 256
+    init: str = ""
     licence: str = "unknown"
     limits: tuple[str, ...] = ()
 
@@ -119,8 +122,12 @@ class AutoencoderTask(Task):
         self.about = {**_settings(plan), "fingerprint": classifier.fingerprint, "pictures": counts}
 
     def build(self) -> nn.Module:
-        """The plan's network."""
-        return build(self.plan.architecture).to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+        """The plan's network, with the weights it begins with."""
+        module = build(self.plan.architecture)
+        if self.plan.init:
+            earlier = load_artefact(Path(self.plan.init), KIND, self.classifier.fingerprint)
+            load_into(module, earlier.tensors, f"the autoencoder {Path(self.plan.init).name}")
+        return module.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
     def order(self, epoch: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Each source's share of the epoch, mixed."""
@@ -205,4 +212,5 @@ def finished(task: AutoencoderTask, trained: Trained, out: Path, report: Report 
 
 def _settings(plan: AutoencoderPlan) -> dict[str, Any]:
     """What decides the weights, as plain JSON; the classifier by its fingerprint, beside it."""
-    return {k: v for k, v in asdict(plan).items() if k not in ("loop", "licence", "limits", "name", "classifier")}
+    settings = {k: v for k, v in asdict(plan).items() if k not in ("loop", "licence", "limits", "name", "classifier")}
+    return {**settings, "init": Path(plan.init).name}  # a name, never a path

@@ -75,4 +75,9 @@ def _fingerprint(out: Path) -> str | None:
         return None
 
 
-STAGES: dict[str, Stage] = {"pretraining": _pretraining, "classifier": _classifier, "autoencoder": _autoencoder}
+STAGES: dict[str, Stage] = {
+    "pretraining": _pretraining,
+    "classifier": _classifier,
+    "autoencoder_pretraining": _autoencoder,
+    "autoencoder": _autoencoder,
+}
