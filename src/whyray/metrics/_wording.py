@@ -1,0 +1,143 @@
+"""What the words themselves say of a generator: diversity, mentions of earlier films, readability."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..text._lexicon import lowered
+from ..text.assertion import cues, lexicon
+from ._overlap import ORDERS, _ngrams, words
+
+GROUPS = 20
+EPSILON = 0.1  # for n-grams that no other text has, in self-BLEU
+_VOWELS = re.compile(r"[aeiouy]+")
+_SILENT = re.compile(r"(?<=[^aeiouyl])e$|(?<=[aeiouy]l)e$|(?<=[^aeiouytd])ed$|(?<=[^aeiouycsxzg])es$")
+_HIATUS = re.compile(r"(?<![tscgx])i[ao]|eo|iu")
+_EARLIER = re.compile(
+    r"\b(?:prior|previous|earlier|last|preceding)\s+(?:chest\s+)?(?:study|studies|exam\w*|films?|radiographs?|x-?rays?)"
+)
+
+
+def distinct(texts: Sequence[str], n: int) -> float:
+    """Different n-grams over all n-grams, 0..1 (Li et al., 2016); NaN without any."""
+    grams = [g for text in texts for g in _ngrams(words(text), n).elements()]
+    return len(set(grams)) / len(grams) if grams else math.nan
+
+
+def share_unique(texts: Sequence[str]) -> float:
+    """Different texts (by their words) over all, 0..1; NaN without any."""
+    return len({tuple(words(t)) for t in texts}) / len(texts) if texts else math.nan
+
+
+def self_bleu(texts: Sequence[str]) -> float:
+    """Mean BLEU-4 of each text against all others, 0..1; lower = more diverse (Zhu et al., 2018). NaN below two texts.
+
+    Sentence BLEU as in that benchmark: n-grams that no other text has count ``EPSILON``.
+    """
+    tokens = [words(t) for t in texts if words(t)]
+    if len(tokens) < 2:
+        return math.nan
+    lengths = [len(t) for t in tokens]
+    logs = np.zeros(len(tokens))
+    for n in ORDERS:
+        held = [_ngrams(t, n) for t in tokens]
+        top = _two_largest(held)
+        for i, grams in enumerate(held):
+            found = sum(min(count, _most_elsewhere(top[g], i)) for g, count in grams.items())
+            logs[i] += math.log((found or EPSILON) / max(1, grams.total())) / len(ORDERS)
+    brevity = [min(0.0, 1 - _closest(lengths, i) / lengths[i]) for i in range(len(tokens))]
+    return float(np.exp(logs + brevity).mean())
+
+
+def _two_largest(held: Sequence[Counter[Any]]) -> dict[Any, tuple[tuple[int, int], tuple[int, int]]]:
+    """n-gram -> the two largest (count, text that holds it); (0, -1) for none."""
+    top: dict[Any, tuple[tuple[int, int], tuple[int, int]]] = {}
+    for i, grams in enumerate(held):
+        for gram, count in grams.items():
+            first, second = top.get(gram, ((0, -1), (0, -1)))
+            if count > first[0]:
+                top[gram] = ((count, i), first)
+            elif count > second[0]:
+                top[gram] = (first, (count, i))
+    return top
+
+
+def _most_elsewhere(top: tuple[tuple[int, int], tuple[int, int]], i: int) -> int:
+    return top[1][0] if top[0][1] == i else top[0][0]
+
+
+def _closest(lengths: Sequence[int], i: int) -> int:
+    """The length of another text that is nearest to text i's; the shorter of two."""
+    counts = Counter(lengths)
+    counts[lengths[i]] -= 1
+    return min((n for n, count in counts.items() if count), key=lambda n: (abs(n - lengths[i]), n))
+
+
+def jackknife(
+    measure: Callable[[Sequence[str]], float], texts: Sequence[str], patients: Sequence[str]
+) -> tuple[float, float, float]:
+    """(value, low, high): 95 % interval by the delete-a-group jackknife over patients, in at most 20 groups.
+
+    For measures that count repetitions, which drawing with replacement would add.
+    """
+    value = measure(texts)
+    names = sorted(set(patients))
+    order = np.random.default_rng(0).permutation(len(names))
+    groups = min(GROUPS, len(names))
+    if groups < 2:
+        return value, math.nan, math.nan
+    group = {names[k]: i % groups for i, k in enumerate(order)}
+    left = np.array(
+        [measure([t for t, p in zip(texts, patients, strict=True) if group[p] != g]) for g in range(groups)]
+    )
+    spread = math.sqrt((groups - 1) / groups * float(((left - left.mean()) ** 2).sum()))
+    return value, value - 1.96 * spread, value + 1.96 * spread
+
+
+def speaks_of_earlier(text: str) -> bool:
+    """Whether a sentence speaks of an earlier film or time: from one picture alone, no one can.
+
+    "No prior study" speaks of none. By the rules "comparison" and "historical" of ``assertion.tsv``.
+    """
+    low = lowered(text)
+    found = cues(lexicon().find(low))
+    if any(c.state in ("comparison", "historical") for c in found):
+        return True
+    return any(not re.search(r"\bno\s+$", low[: m.start()]) for m in _EARLIER.finditer(low))
+
+
+def reading_ease(text: str) -> float:
+    """Flesch reading ease: about 0 (hard) to 100 (easy); NaN without a word."""
+    counted = _counted(text)
+    return math.nan if counted is None else flesch(*counted)[0]
+
+
+def grade(text: str) -> float:
+    """Flesch-Kincaid grade: years of school; NaN without a word."""
+    counted = _counted(text)
+    return math.nan if counted is None else flesch(*counted)[1]
+
+
+def flesch(count: int, sentences: int, syllable_count: int) -> tuple[float, float]:
+    """(reading ease, grade) of so many words, sentences and syllables (Flesch, 1948; Kincaid et al., 1975)."""
+    long, heavy = count / sentences, syllable_count / count
+    return 206.835 - 1.015 * long - 84.6 * heavy, 0.39 * long + 11.8 * heavy - 15.59
+
+
+def _counted(text: str) -> tuple[int, int, int] | None:
+    """Words, sentences, syllables."""
+    tokens = [w for w in words(text) if any(c.isalpha() for c in w)]
+    ends = len(re.findall(r"[.!?]+(?=\s|$)", text)) or 1
+    return (len(tokens), ends, sum(map(syllables, tokens))) if tokens else None
+
+
+def syllables(word: str) -> int:
+    """Groups of vowels without a silent e, and one more for each hiatus (pneumonia); an estimate, one at least."""
+    body = _SILENT.sub("", word.lower())
+    return max(1, len(_VOWELS.findall(body)) + len(_HIATUS.findall(body)))
