@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .datasets._check import DataReport
     from .datasets.mimic_nle import Extraction
     from .jobs.faithfulness import Faithfulness
+    from .jobs.language import Language
     from .jobs.localisation import Localisation
     from .jobs.nle import Extracted
     from .jobs.study import Study
@@ -32,6 +33,7 @@ __all__ = [
     "check_dataset",
     "evaluate_classifier",
     "evaluate_faithfulness",
+    "evaluate_language",
     "evaluate_localisation",
     "evaluation_plan",
     "explain",
@@ -201,6 +203,13 @@ def evaluate_faithfulness(
 
     data = load_dataset(dataset) if isinstance(dataset, str) else dataset
     return faithfulness_into(out, classifier, data, plan or EvaluationPlan(data.name), report)
+def evaluate_language(
+    generated: str | Path, references: str | Path, *, bertscore: str | Path | None = None, seed: int = 0
+) -> Language:
+    """Generated explanations (JSON lines) against references in MIMIC-NLE's schema; see docs/metrics-language.md."""
+    from .jobs.language import evaluate_language as run
+
+    return run(generated, references, bertscore=bertscore, seed=seed)
 
 
 def evaluation_plan(path: str | Path | None, changes: Mapping[str, object]) -> EvaluationPlan:

@@ -191,6 +191,25 @@ def faithfulness(
     raise typer.Exit(1 if result.failures else 0)
 
 
+@app.command()
+def language(
+    generated: Annotated[
+        Path, typer.Argument(help="JSON lines: sentence_ID, diagnosis, nle (docs/metrics-language.md).")
+    ],
+    references: Annotated[Path, typer.Option(help="JSON lines in MIMIC-NLE's schema.")],
+    bertscore: Annotated[
+        Path | None, typer.Option(help="Folder of the encoder for BERTScore.", show_default=False)
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Do generated explanations say what the references say? BLEU ... CLEV, diversity, baselines, with intervals."""
+    from .. import api
+    from . import show
+
+    show.language(api.evaluate_language(generated, references, bertscore=bertscore, seed=seed), as_json)
+
+
 def _given(
     dataset: str | None,
     model: str | None,

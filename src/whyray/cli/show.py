@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..datasets._check import DataReport
     from ..datasets.mimic_nle import Extraction
     from ..jobs.faithfulness import Faithfulness
+    from ..jobs.language import Language
     from ..jobs.localisation import Localisation
     from ..jobs.nle import Extracted
     from ..jobs.study import Study
@@ -225,6 +226,24 @@ def extraction(made: Extracted, rows: Sequence[Score], out: Path, as_json: bool)
             scores(rows, as_json)
     if made.problems:
         print(f"{made.failed} reports failed; every problem: {out}.problems.jsonl", file=sys.stderr)
+
+
+def language(result: Language, as_json: bool) -> None:
+    """A table a slice, a column a writer; then differences that hold, signatures, and what was skipped."""
+    from ..jobs._language_table import tables
+
+    if as_json:
+        document(result.rows())
+    else:
+        print("\n".join(f"{name}: {value}" for name, value in result.facts.items()))
+        for table in tables(result):
+            _table(table)
+        print("\nsignatures")
+        print("\n".join(f"  {name}: {signature}" for name, signature in result.signatures.items()))
+    for name, why in result.skipped.items():
+        print(f"skipped: {name}: {why}", file=sys.stderr)
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 def document(value: Any) -> None:
