@@ -18,6 +18,7 @@ from .types import Prediction, Radiograph, Report, Score, Voi
 if TYPE_CHECKING:
     from .datasets._check import DataReport
     from .datasets.mimic_nle import Extraction
+    from .jobs.counterfactual import Counterfactuals
     from .jobs.faithfulness import Faithfulness
     from .jobs.language import Language
     from .jobs.localisation import Localisation
@@ -32,6 +33,7 @@ __all__ = [
     "analyse_study",
     "check_dataset",
     "evaluate_classifier",
+    "evaluate_counterfactual",
     "evaluate_faithfulness",
     "evaluate_language",
     "evaluate_localisation",
@@ -160,7 +162,7 @@ def predict(
 def evaluate_classifier(
     classifier: Classifier, dataset: str | Dataset, *, limit: int | None = None, seed: int = 0, report: Report = silent
 ) -> list[Score]:
-    """AUC, AUPRC, sensitivity, specificity and calibration of each finding, with patient-bootstrap 95 % intervals."""
+    """AUC, AUPRC, sensitivity, specificity, F1 and calibration of each finding, with patient-bootstrap 95 % intervals."""
     from .training.evaluate import evaluate_classifier as run
 
     cases = (load_dataset(dataset) if isinstance(dataset, str) else dataset).cases()
@@ -203,6 +205,27 @@ def evaluate_faithfulness(
 
     data = load_dataset(dataset) if isinstance(dataset, str) else dataset
     return faithfulness_into(out, classifier, data, plan or EvaluationPlan(data.name), report)
+
+
+def evaluate_counterfactual(
+    classifier: Classifier,
+    dataset: str | Dataset,
+    out: str | Path,
+    *,
+    plan: EvaluationPlan | None = None,
+    report: Report = silent,
+) -> Counterfactuals:
+    """Do counterfactuals reach their targets, what else do they change, and where? Look at ``.tables.scores``.
+
+    Writes plan.toml, cells/, scores.csv, scores.json and report.html into ``out``; stop it and run it again, and
+    nothing is computed twice. Raises UnmetNeed where no counterfactual can be made, LockedError, DiskFullError.
+    """
+    from .jobs.evaluate import counterfactual_into
+
+    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    return counterfactual_into(out, classifier, data, plan or EvaluationPlan(data.name), report)
+
+
 def evaluate_language(
     generated: str | Path, references: str | Path, *, bertscore: str | Path | None = None, seed: int = 0
 ) -> Language:

@@ -50,6 +50,15 @@ Where = Annotated[
         show_default=False,
     ),
 ]
+RegionMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="FINDING=REGION,...",
+        help="Experts' regions that count as a finding of the classifier. Default: those of the same name.",
+        show_default=False,
+    ),
+]
 SomeSeed = Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.", show_default=False)]
 
 
@@ -70,7 +79,7 @@ def classifier(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """AUC, AUPRC, sensitivity, specificity and calibration of each finding, with patient-bootstrap 95 % intervals."""
+    """AUC, AUPRC, sensitivity, specificity, F1 and calibration of each finding, with patient-bootstrap 95 % intervals."""
     from .. import api
     from . import show
 
@@ -88,15 +97,7 @@ def localisation(
     model: SomeModel = None,
     explainers: Explainers = None,
     findings: Findings = None,
-    region_map: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="FINDING=REGION,...",
-            help="Experts' regions that count as a finding of the classifier. Default: those of the same name.",
-            show_default=False,
-        ),
-    ] = None,
+    region_map: RegionMap = None,
     mode: Annotated[
         list[str] | None,
         typer.Option(help="otsu_filled, tuned, area_matched, top_k; again for more. Default: all.", show_default=False),
@@ -188,6 +189,65 @@ def faithfulness(
     with show.progress("evaluate", quiet=as_json) as reporter:
         result = api.evaluate_faithfulness(subject, asked.dataset, out, plan=asked, report=reporter)
     show.faithfulness(result, out, as_json)
+    raise typer.Exit(1 if result.failures else 0)
+
+
+@app.command()
+def counterfactual(
+    out: Out,
+    dataset: SomeData = None,
+    model: SomeModel = None,
+    explainers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-x",
+            "--explainer",
+            metavar="NAME[:KEY=VALUE,...]",
+            help="Counterfactuals, and maps to compare theirs with; again for more. Default: latent_shift, gradient, "
+            "guided_backprop, integrated_gradients. The controls always join.",
+            show_default=False,
+        ),
+    ] = None,
+    findings: Findings = None,
+    region_map: RegionMap = None,
+    maps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map2d",
+            metavar="MODE",
+            help="2-D map of the path: max, mean, mm, int, max_frame0; the first is compared. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
+    few: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Pictures whose maps are made again under noise and blur. Default: 8.", show_default=False
+        ),
+    ] = None,
+    plan: PlanFile = None,
+    where: Where = None,
+    limit: Limit = None,
+    weights: Weights = None,
+    card: Card = None,
+    layer: Layer = None,
+    seed: SomeSeed = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Do counterfactuals reach their targets? Closeness, realism, company, maps, the true twin; report.html in OUT."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    given = _given(dataset, model, explainers, findings, limit, seed)
+    tables = {"map": api.map_options(region_map or ()), "counterfactual": _known({"maps": maps, "few": few})}
+    asked = api.evaluation_plan(plan, given | _known({**tables, "where": api.where_options(where or ())}))
+    subject = api.load_model(asked.model, layer=layer, device=device, weights=weights, card=card)
+    with show.progress("evaluate", quiet=as_json) as reporter:
+        result = api.evaluate_counterfactual(subject, asked.dataset, out, plan=asked, report=reporter)
+    show.counterfactual(result, out, as_json)
     raise typer.Exit(1 if result.failures else 0)
 
 

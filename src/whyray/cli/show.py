@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..api import Batch
     from ..datasets._check import DataReport
     from ..datasets.mimic_nle import Extraction
+    from ..jobs.counterfactual import Counterfactuals
     from ..jobs.faithfulness import Faithfulness
     from ..jobs.language import Language
     from ..jobs.localisation import Localisation
@@ -132,7 +133,7 @@ def scores(rows: Sequence[Score], as_json: bool) -> None:
 
 def localisation(result: Localisation, out: Path, as_json: bool) -> None:
     """A table a finding: methods with both IoU, hits and mass, each with interval and n; then what holds."""
-    from ..jobs._localisation_page import about, comparison_table, methods_table
+    from ..jobs._localisation_page import about, methods_table
 
     if as_json:
         document([*_rows(result.tables.scores), *_differences(result.tables.differences)])
@@ -141,28 +142,49 @@ def localisation(result: Localisation, out: Path, as_json: bool) -> None:
         whole = ["mean"] if len(result.tables.findings) > 1 else []
         for finding in (*result.tables.findings, *whole):
             _table(methods_table(result, finding))
-        for metric, found in result.tables.differences.items():
-            held = comparison_table(metric, [d for d in found if d.adjusted < 0.05])
-            print(f"\n{held.caption}: {len(held.rows)} of {len(found)} differences survive Holm's correction at 0.05")
-            print("\n".join(f"  {row[0]}: {row[1]}, p {row[3]}" for row in held.rows))
+        _held(result.tables.differences)
+    _ended(result.skipped, result.failures, out)
+
+
+def counterfactual(result: Counterfactuals, out: Path, as_json: bool) -> None:
+    """Targets a finding, every measure, where the maps lie, company, noise and blur; then what holds."""
+    from ..jobs import _counterfactual_page as pages
+    from ..jobs._changes import MEASURES
+
+    if as_json:
+        document([*_rows(result.tables.rows()), *_differences(result.tables.differences)])
+    else:
+        print("\n".join(f"{name}: {text}" for name, text in pages.about(result).items()))
+        tables = [*pages.targets_tables(result), pages.measures_table(result, tuple(MEASURES))]
+        if result.facts["pairs_with_region"]:
+            tables.append(pages.places_table(result))
+        for table in (*tables, pages.company_table(result), *pages.robust_tables(result)):
+            _table(table)
+        _held(result.tables.differences)
     _ended(result.skipped, result.failures, out)
 
 
 def faithfulness(result: Faithfulness, out: Path, as_json: bool) -> None:
     """A line a metric, a column a method, each with interval and n; then what holds."""
     from ..jobs._faithfulness_page import table
-    from ..jobs._localisation_page import comparison_table
 
     if as_json:
         document([*_rows(result.scores), *_differences(result.differences)])
     else:
         print("\n".join(f"{name}: {value}" for name, value in result.facts.items()))
         _table(table(result))
-        for metric, found in result.differences.items():
-            held = comparison_table(metric, [d for d in found if d.adjusted < 0.05])
-            print(f"\n{held.caption}: {len(held.rows)} of {len(found)} differences survive Holm's correction at 0.05")
-            print("\n".join(f"  {row[0]}: {row[1]}, p {row[3]}" for row in held.rows))
+        _held(result.differences)
     _ended(result.skipped, result.failures, out)
+
+
+def _held(differences: Mapping[str, Sequence[Difference]]) -> None:
+    """Of each metric, the comparisons that survive Holm's correction."""
+    from ..jobs._localisation_page import comparison_table
+
+    for metric, found in differences.items():
+        held = comparison_table(metric, [d for d in found if d.adjusted < 0.05])
+        print(f"\n{held.caption}: {len(held.rows)} of {len(found)} differences survive Holm's correction at 0.05")
+        print("\n".join(f"  {row[0]}: {row[1]}, p {row[3]}" for row in held.rows))
 
 
 def _table(table: Table) -> None:

@@ -74,7 +74,7 @@ def tables(
     for name, members in zip(SLICES, (np.ones_like(several), one, several), strict=True):
         for label in labels:
             baseline = label if label in controls else None
-            rows = _rows(values[label], findings, patients, members, label, plan)
+            rows = score_rows(values[label], findings, patients, members, label, plan)
             scores += [_with(r, name, baseline, found[label].lost) for r in rows if r.n or name == "all"]
     headline = [m for m in headlines(plan) if m in values[labels[0]]]
     means = {m: {label: picture_means(values[label][m]) for label in labels} for m in headline}
@@ -174,7 +174,7 @@ def _only(subject: Subject, findings: Sequence[str]) -> Subject:
     return replace(subject, truth=(), false_calls=())
 
 
-def _rows(
+def score_rows(
     values: Mapping[str, Array],
     findings: Sequence[str],
     patients: Sequence[str],

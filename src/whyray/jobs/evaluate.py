@@ -19,8 +19,10 @@ from ..io.whole import disk_errors, write_whole
 from ..metrics._intervals import chexlocalize_intervals
 from ..training.lock import locked
 from ..types import Report, Score
+from ._counterfactual_page import page as counterfactual_page
 from ._faithfulness_page import page as faithfulness_page
 from ._localisation_page import page as localisation_page
+from .counterfactual import Counterfactuals, evaluate_counterfactual
 from .faithfulness import Faithfulness, evaluate_faithfulness
 from .files import silent
 from .localisation import DEFAULT, Localisation, evaluate_localisation
@@ -77,6 +79,21 @@ def faithfulness_into(
     return result
 
 
+def counterfactual_into(
+    out: str | Path, classifier: Classifier, dataset: Dataset, plan: EvaluationPlan, report: Report = silent
+) -> Counterfactuals:
+    """Evaluate counterfactuals into the folder ``out``: plan.toml, cells/, scores.csv, scores.json and report.html."""
+    folder = Path(out)
+    with disk_errors(folder), locked(folder):
+        _begin(folder, plan)
+        store = Store(folder / "cells")
+        result = evaluate_counterfactual(classifier, dataset, plan, store, report=report)
+        made = result.tables
+        _write(folder, "counterfactual", result, made.rows(), made.differences, {"seconds": made.seconds})
+        write_whole(folder / "report.html", counterfactual_page(result, store).encode())
+    return result
+
+
 def rows_of(scores: Sequence[Score]) -> list[dict[str, Any]]:
     """One dictionary a score; what is None is left out."""
     return [{k: v for k, v in asdict(row).items() if v is not None} for row in scores]
@@ -89,7 +106,7 @@ def _begin(folder: Path, plan: EvaluationPlan) -> None:
 def _write(
     folder: Path,
     kind: str,
-    result: Localisation | Faithfulness,
+    result: Localisation | Faithfulness | Counterfactuals,
     scores: Sequence[Score],
     differences: Mapping[str, Sequence[Any]],
     more: Mapping[str, Any],

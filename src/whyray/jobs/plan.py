@@ -17,9 +17,10 @@ from ..metrics._intervals import REPLICATES, Scheme
 from ..metrics._masks import Mode, Sign
 from ..training.settings import expanded, from_mapping, read_toml, with_changes
 from ..types import Case
+from ._changes import WhatIf
 from ._faithful import Trial
 
-Kind = Literal["localisation", "faithfulness"]
+Kind = Literal["localisation", "faithfulness", "counterfactual"]
 Pairs = Literal["predicted", "present", "all"]
 OPERATING: Literal["operating"] = "operating"
 
@@ -101,6 +102,7 @@ class EvaluationPlan:
     pairs: Pairs = "predicted"
     localisation: Localise = field(default_factory=Localise)
     faithfulness: Trial = field(default_factory=Trial)
+    counterfactual: WhatIf = field(default_factory=WhatIf)
 
     def __post_init__(self) -> None:
         in_range("seed", self.seed, 0, 2**31)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Values = NDArray[np.floating]
 
 SEEN = 0.02  # a change of grey below this share of the range is not seen
-LEAST = 0.001  # mean grey; two pictures nearer than this are the same, and no ratio is taken
+LEAST = 1 / 255  # mean grey; pictures nearer than a step of eight bits are the same, and no ratio is taken
 
 
 def validity(moved: float, wanted: float) -> float:
@@ -41,8 +41,8 @@ def log_odds(probability: float) -> float:
 
 def perceptual_distance(changed: Values, reconstruction: Values) -> float:
     """LPIPS-like, in one layer of the classifier: features ``[d, h', w']`` are brought to unit length in each cell, and
-    the squared difference is summed over channels and averaged over cells. 0 = the same; 2 at most for features that are
-    never negative (Zhang et al., CVPR 2018, without learned weights)."""
+    the squared difference is summed over channels and averaged over cells. 0 = the same; at most 2 for features never
+    negative (Zhang et al., CVPR 2018, without learned weights)."""
     first, second = (_unit(np.asarray(v, np.float64)) for v in (changed, reconstruction))
     return float(((first - second) ** 2).sum(axis=0).mean())
 
