@@ -17,6 +17,7 @@ from ..metrics.language import (
     Overlap,
     Term,
     auc_terms,
+    comparable,
     jackknife,
     overlap_terms,
     selection_term,
@@ -160,6 +161,7 @@ class _Table:
         """Generated less constant sentence, from the same draws."""
         for name, mask in self._slices():
             for one, other in zip(mine, theirs, strict=True):
+                comparable(one, other)
                 a, b = (self.values(t, mask) for t in (one, other))
                 value = float(a[0] - b[0])
                 low, high = _ends(a[1:] - b[1:])
