@@ -95,4 +95,4 @@ def test_an_autoencoder_is_trained_and_draws_counterfactuals(tmp_path: Path) -> 
     done = whyray("explain", "examples/phantom.png", "-f", "pleural_effusion", "-x", spec, "-o", tmp_path / "o")
     assert done.returncode == 0, done.stderr
     (report,) = (tmp_path / "o").glob("*/report.html")
-    assert "Drawn by a model, not a radiograph" in report.read_text()
+    assert "Model-made picture, not a radiograph" in report.read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from whyray.cards import Card
 from whyray.contracts import cells_to_pixels
-from whyray.explanations import Attribution
+from whyray.explanations import Attribution, Counterfactual
 from whyray.io.records import RunRecord, record
 from whyray.report.render import Page
 from whyray.types import Prediction, Provenance, Radiograph
@@ -76,5 +76,30 @@ def make_page(
         results = {"pneumonia": {"gradcam": make_map()}} if results is None else results
         run = RunRecord(started="2026-01-01T00:00:00Z", command=command)
         return Page(record(radiograph, classifier, predictions, results, run, warnings=warnings), radiograph, results)
+
+    return make
+
+
+@pytest.fixture
+def make_counterfactual() -> Callable[..., Counterfactual]:
+    """A path over frames that brighten: one finding rises, the other falls half as much."""
+
+    def make(finding: str = "pneumonia", kept: float = 0.9, frames: int = 5) -> Counterfactual:
+        ramp = np.linspace(0.2, 0.8, 48, dtype=np.float32)[None].repeat(36, 0)
+        lambdas = np.linspace(-2, 2, frames) if frames > 1 else np.zeros(1)
+        logits = np.stack([lambdas, -lambdas / 2], axis=1)
+        return Counterfactual(
+            finding=finding,
+            provenance=PROVENANCE,
+            frames=np.stack([np.clip(ramp + 0.1 * v, 0, 1) for v in lambdas]),
+            lambdas=lambdas,
+            logits=logits if finding == "pneumonia" else logits[:, ::-1].copy(),
+            probabilities=1 / (1 + np.exp(-lambdas)),
+            findings=("pneumonia", "cardiomegaly"),
+            base=ramp,
+            to_source=cells_to_pixels((36, 48), (180, 240)),
+            source_shape=(180, 240),
+            checks={"kept": kept},
+        )
 
     return make

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 
-from whyray.report.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, _ticks, curves_svg
+from whyray.report.curves import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, curves_svg, ticks_of
 
 X = np.linspace(0, 1, 5)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -66,7 +66,7 @@ def test_labels_stand_in_the_order_of_the_lines_and_fit() -> None:
 
 def test_ticks_enclose_the_range() -> None:
     for low, high in ((0.0, 1.0), (-3.2, 4.7), (0.0, 0.013), (2.0, 2.0), (-5.0, -1.0)):
-        ticks = _ticks(low, high)
+        ticks = ticks_of(low, high)
         assert ticks[0] <= low and ticks[-1] >= high and 2 <= len(ticks) <= 9, (low, high, ticks)
 
 

@@ -179,3 +179,29 @@ def test_drawn_page_becomes_a_bundle(make_page: Callable[..., Page], tmp_path: P
 
 def test_the_notice_is_printed_on_every_sheet(make_page: Callable[..., Page]) -> None:
     assert f'@bottom-left {{ content: "{NOTICE}"' in page_html([make_page()])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("webp", "pneumonia-latent_shift.webp"),
+        ("gif", "pneumonia-latent_shift.gif"),
+        ("png", "pneumonia-latent_shift-strip.png"),
+    ],
+)
+def test_a_counterfactual_leaves_its_animation_beside_the_report(
+    make_page: Callable[..., Page], make_counterfactual: Callable, tmp_path: Path, kind: str, name: str
+) -> None:
+    page, pictures = draw(make_page({"pneumonia": {"latent_shift": make_counterfactual()}}), kind)
+    folder = write_bundle(tmp_path, page.record, page.results, pictures)
+    assert {p.name for p in folder.glob("pneumonia-latent_shift*")} == {
+        name,
+        "pneumonia-latent_shift.png",
+        "pneumonia-latent_shift.npz",
+    }
+    with Image.open(folder / name) as image:
+        assert getattr(image, "n_frames", 1) == (1 if kind == "png" else 8)
+    bundle = load_bundle(folder)
+    assert name in bundle.record.files, "its hash is in the manifest"
+    assert "The change is spread" in bundle.record.findings[0].explanations[0].summary
+    assert name not in draw(make_page({"pneumonia": {"latent_shift": make_counterfactual()}}), "none")[1]

@@ -70,6 +70,7 @@ def explain(
     threads: Threads = None,
     budget: Annotated[float | None, typer.Option(help="Seconds an image may take.", show_default=False)] = None,
     anonymous: Anonymous = False,
+    animation: Annotated[str, typer.Option(help="Of counterfactuals: webp, gif, mp4, png (a strip), none.")] = "webp",
     as_json: Json = False,
 ) -> None:
     """Explain radiographs: a folder each, with report.html, overlays, raw maps and explanation.json."""
@@ -88,7 +89,13 @@ def explain(
             plan=plan,
             voi=api.voi_option(voi),
             anonymous=anonymous,
-            options={"layer": layer, "device": None if device == "cpu" else device, **files},
+            animation=animation,
+            options={
+                "layer": layer,
+                "device": None if device == "cpu" else device,
+                "animation": None if animation == "webp" else animation,
+                **files,
+            },
             report=reporter,
         )
     show.batch(batch, as_json)

@@ -97,11 +97,16 @@ class Explained:
             anonymous=anonymous,
         )
 
-    def save(self, directory: str | Path, *, anonymous: bool = False) -> Path:
-        """Write the folder ``<stem>-<hash8>`` with report.html, overlays, raw maps and explanation.json; returns it."""
+    def save(self, directory: str | Path, *, anonymous: bool = False, animation: str = "webp") -> Path:
+        """Write the folder ``<stem>-<hash8>`` with report.html, overlays, raw maps and explanation.json; returns it.
+
+        animation  of each counterfactual: "webp", "gif", "mp4", "png" (frames side by side) or "none".
+        """
+        from ..report.animation import check_kind
         from ..report.render import Page, draw, page_html
 
-        page, files = draw(Page(self.record(anonymous=anonymous), self.radiograph, self.results))
+        check_kind(animation)
+        page, files = draw(Page(self.record(anonymous=anonymous), self.radiograph, self.results), animation)
         files["report.html"] = page_html([page]).encode()
         return write_bundle(Path(directory), page.record, self.results, files)
 

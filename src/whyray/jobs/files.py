@@ -18,6 +18,7 @@ from ..io.inputs import expand
 from ..io.load import load_image
 from ..io.records import to_json
 from ..io.whole import disk_errors, write_whole
+from ..report.animation import check_kind
 from ..report.index import index_html
 from ..types import Radiograph, Report, Voi
 from .explain import Explained, Plan, explain_radiographs, predict_radiograph
@@ -61,6 +62,7 @@ def explain_files(
     plan: Plan | None = None,
     voi: Voi = "file",
     anonymous: bool = False,
+    animation: str = "webp",
     options: Mapping[str, str | None] = MappingProxyType({}),
     report: Report = silent,
 ) -> Batch:
@@ -68,11 +70,12 @@ def explain_files(
 
     Several get an ``index.html`` beside their folders, those of an earlier batch included. A file that is refused
     becomes one sentence in ``failures``; settings and names are checked before the first file. ``options`` ("layer",
-    "weights" ...) says how the classifier was loaded, for the recorded command alone.
-    Raises SettingError, UnknownName, InputError (no source found), DiskFullError.
+    "weights" ...) says how the classifier was loaded, for the recorded command alone; ``animation``: see
+    ``Explained.save``. Raises SettingError, UnknownName, InputError (no source found), DiskFullError.
     """
     plan = plan or Plan()
     plan.check(classifier)
+    check_kind(animation)
     out = Path(out)
     fresh = not out.exists()
     with disk_errors(out):  # before the work, not after it
@@ -89,7 +92,7 @@ def explain_files(
             if isinstance(outcome, str):
                 failures.append(outcome)
                 continue
-            folder = outcome.save(out, anonymous=anonymous)
+            folder = outcome.save(out, anonymous=anonymous, animation=animation)
             folders.append(folder)
             records.append(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
     finally:  # also when it is stopped: what was finished is listed

@@ -77,7 +77,7 @@ class _Frame:
         xs = [c.x for c in curves] or [np.array([0.0, 1.0])]
         ys = [a[np.isfinite(a)] for c in curves for a in (c.y, c.low, c.high) if a is not None] or [np.zeros(1)]
         found = y_range or (float(min(a.min() for a in ys if a.size)), float(max(a.max() for a in ys if a.size)))
-        ticks = _ticks(*found)
+        ticks = ticks_of(*found)
         return cls((float(min(a.min() for a in xs)), float(max(a.max() for a in xs))), (ticks[0], ticks[-1]))
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -91,11 +91,11 @@ def _grid(frame: _Frame, x_label: str, y_label: str) -> str:
     left, bottom = frame.at(frame.x[0], frame.y[0])
     right, top = frame.at(frame.x[1], frame.y[1])
     rules, words = [], []
-    for value in _ticks(*frame.y):
+    for value in ticks_of(*frame.y):
         y = frame.at(frame.x[0], value)[1]
         rules.append(f'<path d="M{left:.1f} {y:.1f}H{right:.1f}"/>')
         words.append(f'<text x="{left - 7:.1f}" y="{y + 4:.1f}" text-anchor="end">{_number(value)}</text>')
-    inside = [v for v in _ticks(*frame.x) if frame.x[0] <= v <= frame.x[1]]
+    inside = [v for v in ticks_of(*frame.x) if frame.x[0] <= v <= frame.x[1]]
     for value in inside:
         x = frame.at(value, frame.y[0])[0]
         words.append(f'<text x="{x:.1f}" y="{bottom + 17:.1f}" text-anchor="middle">{_number(value)}</text>')
@@ -171,7 +171,7 @@ def _hex(lightness: float, hue: float, chroma: float) -> str:
     return "#" + "".join(f"{int(v):02x}" for v in np.rint(np.clip(rgb, 0, 1) * 255))
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks_of(low: float, high: float) -> list[float]:
     """Round numbers that enclose the range, four to eight of them."""
     span = high - low if high > low else max(abs(high), 1.0)
     rough = span / 5

@@ -17,19 +17,19 @@ THIRDS = ("upper third", "middle third", "lower third")
 _GRID = 180  # a multiple of 2 and 3
 
 
-def summary(attribution: Attribution, view: str | None = None) -> str:
-    """One or two sentences: which part of the picture holds the positive evidence, and how much speaks against.
+def summary(attribution: Attribution, view: str | None = None, what: str = "positive evidence") -> str:
+    """One or two sentences: which part of the picture holds most of what the map shows (``what``), what speaks against.
 
     Sides are the picture's; the patient's side is added only for a view known to be frontal ("PA" or "AP").
     """
     values = np.nan_to_num(on_grid(attribution, _GRID))
     if np.abs(values).max(initial=0) <= NOTHING:
-        return "The map is empty: it shows no evidence."
+        return f"The map is empty: it shows no {what.split()[-1]}."
     pro, contra = float(np.maximum(values, 0).sum()), float(np.maximum(-values, 0).sum())
     if pro <= NOTHING * values.size:
         return "All the evidence in this map speaks against the finding."
     against = contra / (pro + contra)
-    place = _place(shares(values), view)
+    place = _place(shares(values), view, what)
     if not attribution.signed or against < 0.005:
         return place
     return f"{place} Of all evidence, {_part(against)} speaks against the finding."
@@ -54,26 +54,26 @@ def _overlap(cells: int, parts: int) -> NDArray[np.float64]:
     return np.asarray(np.clip(np.minimum(edges[1:], part + 1) - np.maximum(edges[:-1], part), 0, None) * cells / parts)
 
 
-def _place(share: NDArray[np.float64], view: str | None) -> str:
-    """The narrowest part that holds at least half, else the strongest sixth; evenly spread evidence is called so."""
+def _place(share: NDArray[np.float64], view: str | None, what: str) -> str:
+    """The narrowest part that holds at least half, else the strongest sixth; what is evenly spread is called so."""
     third, half = np.unravel_index(int(share.argmax()), share.shape)
     rows, columns = share.sum(axis=1), share.sum(axis=0)
     both_sides = share[int(rows.argmax())].min() >= 0.25 * rows.max()
     if share.max() >= 0.5 and not both_sides:
-        return _most(share.max(), f"{THIRDS[third]}, {_side(int(half), view)}")
+        return _most(share.max(), what, f"{THIRDS[third]}, {_side(int(half), view)}")
     if rows.max() >= 0.5 and both_sides:
-        return _most(rows.max(), f"{THIRDS[int(rows.argmax())]}, on both sides")
+        return _most(rows.max(), what, f"{THIRDS[int(rows.argmax())]}, on both sides")
     if columns.max() >= 0.65:
-        return _most(columns.max(), f"{_side(int(columns.argmax()), view)}, at all heights")
+        return _most(columns.max(), what, f"{_side(int(columns.argmax()), view)}, at all heights")
     if share.max() <= 0.25:
         most = _part(share.max())
-        return f"The positive evidence is spread over the whole picture: no sixth of it holds more than {most}."
+        return f"The {what} is spread over the whole picture: no sixth of it holds more than {most}."
     where = f"{THIRDS[third]}, {_side(int(half), view)}"
-    return f"The positive evidence is spread; the largest part, {_part(share.max())}, lies in the {where}."
+    return f"The {what} is spread; the largest part, {_part(share.max())}, lies in the {where}."
 
 
-def _most(share: float, where: str) -> str:
-    return f"{_part(share)} of the positive evidence lies in the {where}."
+def _most(share: float, what: str, where: str) -> str:
+    return f"{_part(share)} of the {what} lies in the {where}."
 
 
 def _part(share: float) -> str:

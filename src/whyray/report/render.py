@@ -17,6 +17,7 @@ from ..explanations import Attribution, Counterfactual, Explanation
 from ..io.records import NOTICE, ExplanationRecord, FindingRecord, Record, Results, file_stem
 from ..types import Radiograph
 from . import colours, figures
+from .animation import MAKERS, drawn_frames
 from .film import film
 from .pages import asset, digest, environment
 from .regions import summary
@@ -35,8 +36,11 @@ class Page:
     scales: Mapping[str, figures.Scale] = field(default_factory=dict)
 
 
-def draw(page: Page) -> tuple[Page, dict[str, bytes]]:
-    """(the page with every map's summary in its record, file name -> PNG) for ``io.bundles.write_bundle``."""
+def draw(page: Page, animation: str = "webp") -> tuple[Page, dict[str, bytes]]:
+    """(the page with every map's summary in its record, file name -> bytes) for ``io.bundles.write_bundle``.
+
+    animation  of each counterfactual: "webp", "gif", "mp4", "png" (a strip), or "none".
+    """
     pictures = {"picture.png": figures.picture_png(page.radiograph)}
     findings, count = [], len(page.record.warnings)
     warned = f" · {count} warning{'s' if count > 1 else ''}, see the report" if count else ""
@@ -50,15 +54,26 @@ def draw(page: Page) -> tuple[Page, dict[str, bytes]]:
                 pictures[f"{file_stem(finding.finding, entry.explainer)}.png"] = figures.overlay_png(
                     page.radiograph, made, scale, title
                 )
-                entry = replace(entry, summary=summary(made, page.record.image.view))
+                entry = replace(entry, summary=_summary(page, finding, entry, made))
+            pictures |= _animated(page, finding, entry, animation)
             entries.append(entry)
         findings.append(replace(finding, explanations=tuple(entries)))
     return replace(page, record=replace(page.record, findings=tuple(findings))), pictures
 
 
+def _animated(page: Page, finding: FindingRecord, entry: ExplanationRecord, kind: str) -> dict[str, bytes]:
+    """file name -> bytes of a counterfactual's animation; nothing for the other kinds of explanation."""
+    made = page.results.get(finding.finding, {}).get(entry.explainer)
+    if kind == "none" or not isinstance(made, Counterfactual):
+        return {}
+    stem = file_stem(finding.finding, entry.explainer)  # its PNG is the overlay
+    name = f"{stem}-strip.png" if kind == "png" else f"{stem}.{kind}"
+    return {name: MAKERS[kind](drawn_frames(made, finding.threshold))}
+
+
 def page_html(pages: Sequence[Page]) -> str:
     """The report as text."""
-    style, script = asset("report.css"), asset("report.js")
+    style, script = (asset(f"report.{kind}") + asset(f"film.{kind}") for kind in ("css", "js"))
     csp = (
         f"default-src 'none'; img-src data:; style-src '{digest(style)}'; "
         f"script-src '{digest(script)}'; base-uri 'none'; form-action 'none'"
@@ -135,13 +150,19 @@ def _tile(
 ) -> dict[str, Any]:
     tile: dict[str, Any] = {"id": key, "record": entry, "map": None, "film": None, "text": getattr(made, "text", None)}
     if isinstance(made, Counterfactual):
-        tile["film"] = film(made, finding.threshold, key)
+        tile["film"] = film(made, finding.threshold)
     attribution = _map(made)
     if attribution is not None:
         scale = page.scales.get(f"{finding.finding}/{entry.explainer}") or figures.scale_of([attribution])
         tile["map"] = _overlay(attribution, scale) | {"shared": f"{finding.finding}/{entry.explainer}" in page.scales}
-        tile["summary"] = entry.summary or summary(attribution, page.record.image.view)
+        tile["summary"] = entry.summary or _summary(page, finding, entry, attribution)
     return tile
+
+
+def _summary(page: Page, finding: FindingRecord, entry: ExplanationRecord, made: Attribution) -> str:
+    """Where the evidence lies; of a counterfactual, where it changed the picture."""
+    what = isinstance(page.results.get(finding.finding, {}).get(entry.explainer), Counterfactual)
+    return summary(made, page.record.image.view, "change" if what else "positive evidence")
 
 
 def _overlay(attribution: Attribution, scale: figures.Scale) -> dict[str, Any]:

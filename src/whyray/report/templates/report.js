@@ -35,46 +35,6 @@ for (const button of document.querySelectorAll(".copy")) {
     }
   });
 }
-const still = matchMedia("(prefers-reduced-motion: reduce)");
-for (const film of document.querySelectorAll(".film")) {
-  const frames = [...film.querySelectorAll(".frame")], order = film.dataset.order.split(",").map(Number);
-  const slider = film.querySelector("input"), caption = film.querySelector(".caption");
-  const buttons = { play: film.querySelector(".play"), flicker: film.querySelector(".flicker") };
-  const differ = film.querySelector(".differ");
-  let timer = 0, running = "";
-  const show = (i) => {
-    frames.forEach((frame, k) => frame.classList.toggle("shown", k === i));
-    caption.textContent = frames[i].dataset.words;
-    film.querySelector(".needle").setAttribute("width", frames[i].dataset.share);
-    slider.value = String(i);
-    slider.setAttribute("aria-valuetext", frames[i].dataset.words);
-  };
-  const stop = () => {
-    clearInterval(timer);
-    running = "";
-    caption.setAttribute("aria-live", "polite");
-    for (const button of Object.values(buttons)) button.setAttribute("aria-pressed", "false");
-    buttons.play.textContent = "Play";
-  };
-  const start = (name, sequence, ms) => {
-    const again = running === name;
-    stop();
-    if (again) return;
-    let at = Math.max(0, sequence.indexOf(Number(slider.value)));
-    if (still.matches) { show(sequence[(at + 1) % sequence.length]); return; }  // one step a press
-    running = name;
-    caption.setAttribute("aria-live", "off");
-    buttons[name].setAttribute("aria-pressed", "true");
-    if (name === "play") buttons.play.textContent = "Pause";
-    timer = setInterval(() => { at = (at + 1) % sequence.length; show(sequence[at]); }, ms);
-  };
-  buttons.play.addEventListener("click", () => start("play", order, Number(film.dataset.ms)));
-  buttons.flicker.addEventListener("click", () => start("flicker", [0, frames.length - 1], 500));
-  slider.addEventListener("input", () => { stop(); show(Number(slider.value)); });
-  differ.addEventListener("click", () => {
-    differ.setAttribute("aria-pressed", String(film.classList.toggle("differing")));
-  });
-}
 let opened = [];
 addEventListener("beforeprint", () => {
   opened = [...document.querySelectorAll("details:not([open])")];
