@@ -84,6 +84,39 @@ def test_text_and_json_say_the_same(ratings: Path, capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out)["pairs"] == 132
 
 
+def test_plots_show_the_figures_of_the_analysis(ratings: Path, tmp_path: Path) -> None:
+    study = api.analyse_study(ratings, arms="maps,animation")
+    with pytest.raises(SystemExit) as stop:
+        main(["study", "analyse", str(ratings), "--arms", "maps,animation", "-o", str(tmp_path / "out")])
+    assert not stop.value.code
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {
+        "study.json",
+        *(f"{n}.{k}" for n in ("gains", "over-reliance", "agreement") for k in ("svg", "png")),
+    }
+    told = {n: (tmp_path / "out" / f"{n}.svg").read_text() for n in ("gains", "over-reliance", "agreement")}
+    for g in study.gains:
+        number = f"{g.difference:+.2f} [{g.low:+.2f}, {g.high:+.2f}] n = {g.n}"
+        assert (number in told["gains"]) or g.slice != "all", g
+        assert (number in told["over-reliance"]) or g.slice == "all" or g.finding != "all", g
+    right, wrong = (told["over-reliance"].index(f">{w} predictions<") for w in ("right", "wrong"))
+    assert right < wrong < told["over-reliance"].index(">right less wrong<")
+    r = study.reliance[0]
+    assert f"{r['difference']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}]" in told["over-reliance"]
+    for a in study.agreement:
+        assert f"{a.icc:+.2f} [{a.icc_low:+.2f}, {a.icc_high:+.2f}] n = {a.n}" in told["agreement"]
+    assert json.loads((tmp_path / "out/study.json").read_text())["arms"] == ["maps", "animation"]
+
+
+def test_a_study_of_one_reader_has_plots_without_agreement(ratings: Path, tmp_path: Path) -> None:
+    lines = ratings.read_text().splitlines()
+    alone = [line for line in lines[1:] if line.startswith("A,") and ",TP," in line]
+    ratings.write_text("\n".join([lines[0], *(f"A,1,{line.split(',', 2)[2]}" for line in alone)]) + "\n")
+    folder = api.analyse_study(ratings).save(tmp_path / "out")
+    assert {p.stem for p in folder.glob("*.png")} == {"gains", "over-reliance"}
+    assert ">none<" in (folder / "over-reliance.svg").read_text()
+
+
 def test_arms_that_cannot_be_compared_are_said(ratings: Path) -> None:
     with pytest.raises(SettingError, match="give two"):
         api.analyse_study(ratings, arms="maps")

@@ -28,6 +28,10 @@ def analyse(
             metavar="FIRST,SECOND", help="The arms to compare, where there are more than two.", show_default=False
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for plots (SVG and PNG) and study.json.", show_default=False),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -36,6 +40,8 @@ def analyse(
     from . import show
 
     found = api.analyse_study(ratings, arms=arms, seed=seed)
+    if out is not None:
+        found.save(out)
     show.data_report(found, as_json)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 from ..errors import DataError
 from ..io.ratings import Rating, read_ratings
+from ..io.whole import disk_errors, write_whole
 from ..metrics._intervals import REPLICATES
 from ..metrics.agreement import Agreement, agreements
 from ..metrics.reader import Gain, Pairs, by_finding, design_effect, over_reliance, pairs_needed, pairs_of, slices
+from ._study_plots import plots
+from .evaluate import plain
 
 SMALLEST = 0.25  # of a scale step: the gain for which a sample size is given
 
@@ -35,6 +39,17 @@ class Study:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         return asdict(self)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write study.json and the plots, each as SVG and PNG: gains, over-reliance, agreement. Returns the folder."""
+        folder = Path(folder)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / "study.json", (json.dumps(plain(self.to_dict()), indent=1) + "\n").encode())
+            for name, drawing in plots(self).items():
+                write_whole(folder / f"{name}.svg", drawing.svg().encode())
+                write_whole(folder / f"{name}.png", drawing.png())
+        return folder
 
     def lines(self) -> Iterator[str]:
         """The same for people."""
