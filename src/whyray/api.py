@@ -162,7 +162,7 @@ def predict(
 def evaluate_classifier(
     classifier: Classifier, dataset: str | Dataset, *, limit: int | None = None, seed: int = 0, report: Report = silent
 ) -> list[Score]:
-    """AUC, AUPRC, sensitivity, specificity, F1 and calibration of each finding, with patient-bootstrap 95 % intervals."""
+    """AUC, AUPRC, sensitivity, specificity, F1, calibration of each finding, with patient-bootstrap 95 % intervals."""
     from .training.evaluate import evaluate_classifier as run
 
     cases = (load_dataset(dataset) if isinstance(dataset, str) else dataset).cases()

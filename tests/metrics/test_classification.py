@@ -61,6 +61,16 @@ def test_brier_sensitivity_specificity() -> None:
     assert c.specificity(p, labels, 0.5) == pytest.approx(np.mean(p[labels == 0] < 0.5))
 
 
+def test_f1_is_the_harmonic_mean_of_precision_and_sensitivity() -> None:
+    p, labels = drawn(1)
+    precision, recall = labels[p >= 0.5].mean(), c.sensitivity(p, labels, 0.5)
+    assert c.f1(p, labels, 0.5) == pytest.approx(2 / (1 / precision + 1 / recall))
+    assert c.f1(p, labels, 2.0) == 0.0 and np.isnan(c.f1(p[labels == 0], labels[labels == 0], 0.5))
+    weights = np.random.default_rng(0).integers(0, 4, len(p))
+    repeated = c.f1(np.repeat(p, weights), np.repeat(labels, weights), 0.5)
+    assert c.weighted_f1(p, labels, weights[None].astype(float), 0.5)[0] == pytest.approx(repeated)
+
+
 def test_calibration_slope_maximises_the_likelihood() -> None:
     from scipy.optimize import minimize
 
@@ -140,6 +150,7 @@ def test_two_thousand_replicates_are_quick() -> None:
         "auprc",
         "sensitivity",
         "specificity",
+        "f1",
         "brier",
         "calibration_error",
         "calibration_slope",

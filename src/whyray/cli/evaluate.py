@@ -79,7 +79,7 @@ def classifier(
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """AUC, AUPRC, sensitivity, specificity, F1 and calibration of each finding, with patient-bootstrap 95 % intervals."""
+    """AUC, AUPRC, sensitivity, specificity, F1, calibration of each finding, with patient-bootstrap 95 % intervals."""
     from .. import api
     from . import show
 

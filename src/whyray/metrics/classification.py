@@ -46,6 +46,14 @@ def specificity(probabilities: Array, labels: Array, threshold: float) -> float:
     return _plain(partial(weighted_specificity, threshold=threshold), probabilities, labels)
 
 
+def f1(probabilities: Array, labels: Array, threshold: float) -> float:
+    """Harmonic mean of precision and sensitivity at the threshold (van Rijsbergen, 1979). 0..1; NaN without positives.
+
+    It depends on the share of positives: compare it on the same pictures only.
+    """
+    return _plain(partial(weighted_f1, threshold=threshold), probabilities, labels)
+
+
 def brier(probabilities: Array, labels: Array) -> float:
     """Mean squared error of the probability (Brier, 1950). 0..1, lower is better."""
     return _plain(weighted_brier, probabilities, labels)
@@ -101,6 +109,13 @@ def weighted_specificity(probabilities: Array, labels: Array, weights: Array, th
     return _share(weights @ ((1 - labels) * (probabilities < threshold)), weights @ (1 - labels))
 
 
+def weighted_f1(probabilities: Array, labels: Array, weights: Array, threshold: float) -> Array:
+    """``f1`` of each row of weights ``[r, n]``."""
+    called = (probabilities >= threshold).astype(np.float64)
+    positives = weights @ labels
+    return np.where(positives > 0, _share(2 * (weights @ (labels * called)), positives + weights @ called), np.nan)
+
+
 def weighted_brier(probabilities: Array, labels: Array, weights: Array) -> Array:
     """``brier`` of each row of weights ``[r, n]``."""
     return _share(weights @ (probabilities - labels) ** 2, weights.sum(1))
@@ -139,6 +154,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("auprc", auprc, "higher", (0.0, 1.0), frozenset({"labels"}), "Davis and Goadrich, ICML 2006"),
     Metric("sensitivity", sensitivity, "higher", (0.0, 1.0), frozenset({"labels", "threshold"})),
     Metric("specificity", specificity, "higher", (0.0, 1.0), frozenset({"labels", "threshold"})),
+    Metric("f1", f1, "higher", (0.0, 1.0), frozenset({"labels", "threshold"}), "van Rijsbergen, 1979"),
     Metric("brier", brier, "lower", (0.0, 1.0), frozenset({"labels"}), "Brier, Monthly Weather Review 1950"),
     Metric("calibration_error", calibration_error, "lower", (0.0, 1.0), frozenset({"labels"}), "Naeini, AAAI 2015"),
     Metric("calibration_slope", calibration_slope, "none", (-50.0, 50.0), _LABELS, "Cox, Biometrika 1958"),
@@ -167,7 +183,7 @@ def classification_scores(
 ) -> list[Score]:
     """Every metric of one finding with its patient-bootstrap 95 % interval; undefined values are NaN with a note.
 
-    Sensitivity and specificity only where there is a threshold; ``only`` = names of the metrics wanted.
+    Sensitivity, specificity and F1 only where there is a threshold; ``only`` = names of the metrics wanted.
     """
     kept = ~np.isnan(graded.labels)
     labels, patients = graded.labels[kept], [p for p, k in zip(graded.patients, kept, strict=True) if k]
@@ -225,6 +241,7 @@ def _measures(graded: Graded, kept: NDArray[np.bool_]) -> Mapping[str, Callable[
     if graded.threshold is not None:
         out["sensitivity"] = partial(weighted_sensitivity, chances, labels, threshold=graded.threshold)
         out["specificity"] = partial(weighted_specificity, chances, labels, threshold=graded.threshold)
+        out["f1"] = partial(weighted_f1, chances, labels, threshold=graded.threshold)
     out["brier"] = partial(weighted_brier, chances, labels)
     out["calibration_error"] = partial(weighted_calibration_error, chances, labels)
     out["calibration_slope"] = partial(weighted_slope, chances, labels)

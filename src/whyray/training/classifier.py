@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nf
 
-from ..cards import Card, Preparation
+from ..cards import Preparation
 from ..errors import SettingError
 from ..metrics.classification import auc
 from ..types import Report
 from .augment import augmented, draws
-from .calibrate import operation
 from .examples import Examples, gathered, mixed_order, scaled
+from .finish import Fitted, Labelled, settings_of, write_bundle
 from .loop import Task, Trained, train
 from .plan import MARGIN, ClassifierPlan, load_plan
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ClassifierPlan", "ClassifierTask", "load_plan", "train_classifier"]
 
 MEAN, STD = 0.5, 0.25
+PAPER = "DenseNet: Huang et al., CVPR 2017"
 
 
 def train_classifier(
@@ -38,8 +38,13 @@ def train_classifier(
     """Train, calibrate and write ``out/model.json`` + ``model.safetensors``; returns the path of the JSON.
 
     ``cache`` keeps the pictures (``out/cache`` where None). Run again after a stop, it goes on from the last checkpoint
-    in ``out``. Raises SettingError, DataError, WeightsError, LockedError, DiskFullError, Stopped.
+    in ``out``. With ``plan.tower`` only a head is trained, on embeddings. Raises SettingError, DataError, WeightsError,
+    LockedError, DiskFullError, Stopped.
     """
+    if plan.tower:
+        from .tower import train_head
+
+        return train_head(plan, out, report, cache=cache or out / "cache")
     task = ClassifierTask(plan, cache or out / "cache", report)
     trained = train(task, plan.loop, out, report)
     return finished(task, trained, out)
@@ -59,7 +64,7 @@ class ClassifierTask(Task):
         self.train, self.val = parts["train"], parts["val"]
         self.balance = balance(self.train.labels, plan.weighting)
         self._scaled: tuple[int, NDArray[np.uint8]] = (plan.stored, self.train.pictures)
-        self.about = {**_settings(plan), "pictures": [len(p.pictures) for p in parts.values()]}
+        self.about = {**settings_of(plan), "pictures": [len(p.pictures) for p in parts.values()]}
 
     def build(self) -> nn.Module:
         """The plan's network, with weights from ``init`` where there is one."""
@@ -87,14 +92,18 @@ class ClassifierTask(Task):
 
     def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
         """Mean AUC of the sources that select, then of each source."""
-        logits = logits_of(module, self.val.pictures, self.plan, check)
-        means = {}
-        for number, source in enumerate(self.plan.data):
-            rows = self.val.source == number
-            found = [auc(logits[rows, k], self.val.labels[rows, k]) for k in range(len(self.plan.findings))]
-            means[source.name] = float(np.nanmean(found)) if not np.isnan(found).all() else math.nan
-        chosen = [means[s.name] for s in self.plan.data if s.selects and not math.isnan(means[s.name])]
-        return {"auc": float(np.mean(chosen)) if chosen else math.nan, **{f"auc-{k}": v for k, v in means.items()}}
+        return mean_aucs(self.plan, logits_of(module, self.val.pictures, self.plan, check), self.val)
+
+
+def mean_aucs(plan: ClassifierPlan, logits: NDArray[np.float64], val: Labelled) -> dict[str, float]:
+    """Mean AUC of the sources that select, then of each source, from validation ``logits [n, f]``."""
+    means = {}
+    for number, source in enumerate(plan.data):
+        rows = val.source == number
+        found = [auc(logits[rows, k], val.labels[rows, k]) for k in range(len(plan.findings))]
+        means[source.name] = float(np.nanmean(found)) if not np.isnan(found).all() else math.nan
+    chosen = [means[s.name] for s in plan.data if s.selects and not math.isnan(means[s.name])]
+    return {"auc": float(np.mean(chosen)) if chosen else math.nan, **{f"auc-{k}": v for k, v in means.items()}}
 
 
 def masked_bce(logits: Tensor, labels: Tensor, balance: Tensor | None = None) -> Tensor:
@@ -164,49 +173,14 @@ def batches(pictures: NDArray[np.uint8], plan: ClassifierPlan, batch: int = 64) 
 
 def finished(task: ClassifierTask, trained: Trained, out: Path) -> Path:
     """Calibrate the kept weights, measure what is familiar, and write the bundle."""
-    from ..models._familiar import distance, fit_unfamiliar
-    from ..models._store import Config, save_bundle
-
     plan = task.plan
     module = new_network(plan).eval()
     module.load_state_dict(dict(trained.weights))
     known, _ = _embedded(module, task.train, plan)
     embedded, logits = _embedded(module, task.val, plan)
-    mean, whitening = fit_unfamiliar(known)
-    far = float(np.percentile(distance(embedded, mean, whitening).numpy(), plan.unfamiliar_percentile))
-    operations = {
-        finding: operation(
-            logits[rows, k],
-            task.val.labels[rows, k],
-            plan.prevalences.get(finding),
-            [p for p, chosen in zip(task.val.patients, rows, strict=True) if chosen],
-        )
-        for k, finding, rows in _calibration_rows(task)
-    }
-    card = Card(
-        name=plan.name,
-        licence=plan.licence,
-        source="trained by whyray",
-        training=_training(task, trained),
-        paper="DenseNet: Huang et al., CVPR 2017",
-        operations=operations,
-        unfamiliar_above=far,
-        limits=plan.limits,
-        preparation=Preparation(size=(plan.size, plan.size), mean=(MEAN,), std=(STD,)),
-    )
-    extras = {"unfamiliar.mean": mean, "unfamiliar.whitening": whitening}
-    settings = {**_settings(plan), "loop": asdict(plan.loop), "init": Path(plan.init).name}  # a name, never a path
-    provenance = {"plan": settings, "history": [dict(h) for h in trained.history], "seconds": trained.seconds}
-    path = out / "model.json"
-    save_bundle(path, module, Config(dict(plan.architecture), plan.findings, extras), card, provenance=provenance)
-    return path
-
-
-def _calibration_rows(task: ClassifierTask) -> Iterator[tuple[int, str, NDArray[np.bool_]]]:
-    """(column, finding, validation rows to calibrate on): of the source that says so, else of all that label it."""
-    for k, finding in enumerate(task.plan.findings):
-        named = [i for i, s in enumerate(task.plan.data) if finding in s.calibrates]
-        yield k, finding, np.isin(task.val.source, named) if named else np.ones(len(task.val.source), bool)
+    preparation = Preparation(size=(plan.size, plan.size), mean=(MEAN,), std=(STD,))
+    fitted = Fitted(module, plan.architecture, preparation, PAPER, known, embedded, logits)
+    return write_bundle(plan, (task.train, task.val), trained, fitted, out)
 
 
 def _embedded(module: nn.Module, examples: Examples, plan: ClassifierPlan) -> tuple[Tensor, NDArray[np.float64]]:
@@ -221,25 +195,6 @@ def _embedded(module: nn.Module, examples: Examples, plan: ClassifierPlan) -> tu
             rows.append(pooled.cpu())
             logits.append(module.classifier(pooled).cpu())
     return torch.cat(rows), torch.cat(logits).double().numpy()
-
-
-def _training(task: ClassifierTask, trained: Trained) -> str:
-    """One sentence a data set: what it was trained on, and how long."""
-    plan = task.plan
-    parts = [
-        f"{source.about or source.spec}: {int((task.train.source == i).sum())} training and "
-        f"{int((task.val.source == i).sum())} validation pictures"
-        for i, source in enumerate(plan.data)
-    ]
-    whose = f" Probabilities are calibrated to {plan.prevalence_source}." if plan.prevalence_source else ""
-    before = f", after those of {Path(plan.init).name}" if plan.init else ""
-    return f"{'; '.join(parts)}. {plan.loop.epochs} epochs, {trained.seconds / 60:.0f} minutes{before}.{whose}"
-
-
-def _settings(plan: ClassifierPlan) -> dict[str, Any]:
-    """What decides the weights, as plain JSON."""
-    after = ("prevalences", "prevalence_source", "unfamiliar_percentile", "licence", "limits", "name")
-    return {k: v for k, v in asdict(plan).items() if k not in (*after, "loop")}
 
 
 def _precision(plan: ClassifierPlan) -> contextlib.AbstractContextManager[Any]:

@@ -30,7 +30,7 @@ def evaluate_classifier(
     only: Sequence[str] | None = None,
     report: Report | None = None,
 ) -> list[Score]:
-    """AUC, AUPRC, sensitivity, specificity and calibration of each finding, with patient-bootstrap 95 % intervals.
+    """AUC, AUPRC, sensitivity, specificity, F1 and calibration of each finding, with patient-bootstrap 95 % intervals.
 
     A folder of several data sets is measured one by one (``Score.slice``): pooled, an AUC would measure which hospital
     a picture comes from. A finding nobody labels gives no row. A picture that cannot be read is left out, and the note

@@ -21,7 +21,7 @@ from .examples import labels_of, load_cases
 from .plan import ClassifierPlan, Source
 
 IMPLIED = ("lung_opacity",)  # a mean without it compares with the usual means over read labels
-SHOWN = ("auc", "auprc", "sensitivity", "specificity", "calibration_slope")
+SHOWN = ("auc", "auprc", "sensitivity", "specificity", "f1", "calibration_error", "calibration_slope")
 
 
 def measured(bundle: Path, plan: ClassifierPlan, *, replicates: int = REPLICATES, report: Report | None = None) -> Path:

@@ -51,6 +51,9 @@ class ClassifierPlan:
     architecture  a network of whyray's own by its name and settings ({"network": "densenet", "growth": 32, ...}).
     init          start from a weights file, or "timm:NAME" (a DenseNet whose tensors fit), or a trained folder;
                   the head is kept only where that names the same findings.
+    tower         frozen image tower: a release in open_clip's layout, or hf-hub:NAME in the local cache. Only a head is
+                  trained ({"network": "clip_vit", "hidden": 256}), on embeddings that are made once, of pictures as
+                  they are: size, stored and augment do not apply.
     weighting     positives count (negatives / positives) ** weighting; 0 = all alike, 1 = balanced.
     uncertain     labels a data set calls uncertain (``case.facts["uncertain"]``): left out, absent or present.
     size          side of the input; ``sizes`` = sides during training, one a part of the run of equal length.
@@ -67,6 +70,7 @@ class ClassifierPlan:
     loop: LoopPlan = field(default_factory=LoopPlan)
     augment: Augment = field(default_factory=Augment)
     init: str = ""
+    tower: str = ""
     weighting: float = 0.0
     uncertain: Literal["ignore", "zeros", "ones"] = "ignore"
     size: int = 224
@@ -90,6 +94,8 @@ class ClassifierPlan:
         for label, prevalence in self.prevalences.items():
             if not 0 < prevalence < 1:
                 raise SettingError(f"prevalences.{label} = {prevalence}; give a share between 0 and 1")
+        if self.tower and (self.init or self.sizes):
+            raise SettingError("a plan with a tower trains a head only; leave out init and sizes")
         if not 0 <= self.dropout < 1 or min((self.size, *self.sizes)) < 32:
             raise SettingError("dropout lies from 0 to below 1, and pictures have at least 32 pixels a side")
 
