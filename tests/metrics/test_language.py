@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from whyray._torchvision import ensure_torchvision
 from whyray.errors import DataError, MissingExtra
 from whyray.metrics import _overlap
 from whyray.metrics._bertscore import bertscore_term, f1
@@ -286,6 +287,7 @@ def test_bertscore_by_hand() -> None:
 
 
 def test_bertscore_of_a_local_model(tmp_path: Path) -> None:
+    ensure_torchvision()
     transformers = pytest.importorskip("transformers")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *POOL, "."]
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._torchvision import ensure_torchvision
 from ..errors import DataError, MissingExtra
 from ._terms import Term, mean_term
 
@@ -57,6 +58,7 @@ def _unit(vectors: Array) -> Array:
 
 def _encoder(folder: Path) -> tuple[Any, int]:
     """(text, layer) -> vectors ``[t, d]`` of its tokens, special ones included as in the paper's code; its layers."""
+    ensure_torchvision()
     try:
         import torch
         from transformers import AutoModel, AutoTokenizer

@@ -134,9 +134,9 @@ def cider_d(candidates: Sequence[Sequence[str]], references: Sequence[Sequence[S
         return {g: count * (whole - float(np.log(max(1, frequency[g])))) for g, count in held.items()}
 
     out = []
-    for candidate, refs, held in zip(candidates, references, grams, strict=True):
+    for candidate, lengths, held in zip(candidates, references, grams, strict=True):
         own = [weighted(_ngrams(candidate, n)) for n in ORDERS]
-        each = [_similarity(own, [weighted(h) for h in h4], len(candidate) - len(r)) for r, h4 in zip(refs, held)]
+        each = [_similarity(own, [weighted(h) for h in h4], len(candidate) - len(r)) for r, h4 in zip(lengths, held)]
         out.append(10 * float(np.mean(each)) if each else 0.0)
     return out
 
