@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Seed
+from .options import Json, Limit, Seed
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Analyse and plan reader studies.")
 
@@ -65,3 +65,43 @@ def size(
         show.document(facts)
     else:
         typer.echo(f"{pairs} pairs")
+
+
+@app.command("export")
+def export_forms(
+    arms: Annotated[list[str], typer.Argument(metavar="ARM=FILE.jsonl...", help="Explanations of each arm.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the forms and the key.")],
+    readers: Annotated[str, typer.Option(metavar="NAME,NAME", help="Names of the readers.")] = "A,B",
+    references: Annotated[
+        Path | None, typer.Option(help="MIMIC-NLE's schema: which predictions are right.", show_default=False)
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder that the lines' image is relative to.", show_default=False)
+    ] = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Blinded, randomised forms for clinicians: does the explanation justify the answer? CSV and HTML."""
+    from .. import api
+    from . import show
+
+    made = api.export_study(
+        arms, out, readers=readers.split(","), references=references, pictures=images, limit=limit, seed=seed
+    )
+    show.data_report(made, as_json)
+
+
+@app.command("import")
+def import_forms(
+    folder: Annotated[Path, typer.Argument(help="Folder of the export, with its key.csv.")],
+    forms: Annotated[list[Path], typer.Argument(metavar="FORM.csv...", help="Filled forms.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="CSV of ratings, for `whyray study analyse`.")],
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Filled forms to ratings; scores 1, 2/3, 1/3, 0 of each arm with intervals, and agreement."""
+    from .. import api
+    from . import show
+
+    show.data_report(api.import_study(folder, forms, out, seed=seed), as_json)
