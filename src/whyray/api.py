@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .jobs.localisation import Localisation
     from .jobs.nle import Extracted
     from .jobs.study import Study
+    from .jobs.study_forms import Exported, Imported
 
 __all__ = [
     "Batch",
@@ -40,9 +41,11 @@ __all__ = [
     "evaluation_plan",
     "explain",
     "explain_files",
+    "export_study",
     "extract_explanations",
     "extract_mimic_nle",
     "fetch_model",
+    "import_study",
     "load_dataset",
     "load_image",
     "load_model",
@@ -360,6 +363,33 @@ def extract_mimic_nle(reports: str | Path, queries: str | Path, out: str | Path)
     from .datasets.mimic_nle import extract
 
     return extract(reports, queries, out)
+
+
+def export_study(
+    arms: Sequence[str],
+    out: str | Path,
+    *,
+    readers: Sequence[str],
+    references: str | Path | None = None,
+    pictures: str | Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Exported:
+    """Forms in which clinicians judge the explanations of arms (``NAME=FILE.jsonl`` each); see docs/reader-study.md."""
+    from .jobs.study_forms import export_forms as run
+
+    named = [arm.partition("=") for arm in arms]
+    if any(not name or not file for name, _, file in named) or len({name for name, _, _ in named}) < len(named):
+        raise SettingError(f"the arms {', '.join(arms)!r:.80} came; write NAME=FILE.jsonl each, every name once")
+    files = {name: file for name, _, file in named}
+    return run(files, out, readers=readers, references=references, pictures=pictures, limit=limit, seed=seed)
+
+
+def import_study(folder: str | Path, forms: Sequence[str | Path], out: str | Path, *, seed: int = 0) -> Imported:
+    """Filled forms as ratings for ``analyse_study``, with the score of each arm and agreement."""
+    from .jobs.study_forms import import_forms as run
+
+    return run(folder, forms, out, seed=seed)
 
 
 def voi_option(text: str) -> Voi:

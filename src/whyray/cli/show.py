@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..jobs.localisation import Localisation
     from ..jobs.nle import Extracted
     from ..jobs.study import Study
+    from ..jobs.study_forms import Exported, Imported
     from ..metrics.significance import Difference
     from ..report.evaluation import Table
     from ..types import Report, Score
@@ -229,7 +230,7 @@ def _differences(found: Mapping[str, Sequence[Difference]]) -> list[dict[str, An
     ]
 
 
-def data_report(report: DataReport | Study | Extraction, as_json: bool) -> None:
+def data_report(report: DataReport | Study | Extraction | Exported | Imported, as_json: bool) -> None:
     """What has lines for people and fields for machines: the check of a data set, the analysis of a reader study."""
     if as_json:
         document(asdict(report))
