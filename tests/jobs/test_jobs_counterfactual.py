@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from whyray.jobs.evaluate import counterfactual_into
 from whyray.jobs.plan import EvaluationPlan, load_plan, to_toml
 from whyray.jobs.store import Store
 from whyray.models import _autoencoders
-from whyray.types import Prediction
+from whyray.types import Case, Prediction
 
 SIDE = 64
 LS = "latent_shift:frames=5,distortion=1"
@@ -227,6 +228,22 @@ def test_what_cannot_be_done_is_said(classifier: Classifier, tmp_path: Path) -> 
     assert "train one" in both.skipped["latent_shift:autoencoder=none"] and both.labels.paths == (LS,)
     with pytest.raises(DataError, match="no picture of phantom shows any of"):
         run("latent_shift", data=replace(DATA, test=0))
+
+
+def test_only_what_experts_drew(classifier: Classifier, tmp_path: Path) -> None:
+    class Undrawn(PhantomSet):
+        """Nobody drew anything on the first cases."""
+
+        def cases(self, split: str | None = None) -> Sequence[Case]:
+            return [replace(c, open_regions=tuple) if i < 4 else c for i, c in enumerate(super().cases(split))]
+
+    data, store = Undrawn(train=0, val=0, test=8, size=SIDE), Store(tmp_path / "cells")
+    every, drawn = (
+        evaluate_counterfactual(classifier, data, replace(PLAN, counterfactual=WhatIf(few=0, drawn=d)), store)
+        for d in (False, True)
+    )
+    assert drawn.facts["pairs"] == drawn.facts["pairs_with_region"] == every.facts["pairs_with_region"]
+    assert every.facts["pairs"] > drawn.facts["pairs"] > 0
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,9 @@ def counterfactual(
             min=0, help="Pictures whose maps are made again under noise and blur. Default: 8.", show_default=False
         ),
     ] = None,
+    drawn: Annotated[
+        bool, typer.Option("--drawn", help="Only findings that an expert drew, not those that are only labelled.")
+    ] = False,
     plan: PlanFile = None,
     where: Where = None,
     limit: Limit = None,
@@ -242,7 +245,8 @@ def counterfactual(
 
     show.process_settings(threads)
     given = _given(dataset, model, explainers, findings, limit, seed)
-    tables = {"map": api.map_options(region_map or ()), "counterfactual": _known({"maps": maps, "few": few})}
+    wanted = {"maps": maps, "few": few, "drawn": drawn or None}
+    tables = {"map": api.map_options(region_map or ()), "counterfactual": _known(wanted)}
     asked = api.evaluation_plan(plan, given | _known({**tables, "where": api.where_options(where or ())}))
     subject = api.load_model(asked.model, layer=layer, device=device, weights=weights, card=card)
     with show.progress("evaluate", quiet=as_json) as reporter:

@@ -37,6 +37,7 @@ class WhatIf:
     modes  how a map becomes a mask; the first is the headline.
     noise  standard deviations, in grey of 0..1, and ``blur`` in pixels of the model input: maps are made again.
     few    pictures on which they are; 0 = leave this out.
+    drawn  only findings that an expert drew; else those labelled present as well.
     """
 
     maps: tuple[MapMode, ...] = ("max", "mean", "mm", "int", "max_frame0")
@@ -45,6 +46,7 @@ class WhatIf:
     noise: tuple[float, ...] = (0.01, 0.03, 0.1)
     blur: tuple[float, ...] = (1.0, 2.0, 4.0)
     few: int = 8
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         for kind, values, known in (

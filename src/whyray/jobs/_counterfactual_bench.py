@@ -155,7 +155,8 @@ class Bench:
     def _picture(self, case: Case) -> tuple[Pictured, list[Cell]]:
         radiograph = replace(case.radiograph(), name=case.id)
         truth = truths(case.regions(), radiograph.shape, self.wanted)[0]
-        findings = tuple(f for f in self.wanted if f in truth or case.labels.get(f) == 1)
+        labelled = not self.plan.counterfactual.drawn
+        findings = tuple(f for f in self.wanted if f in truth or (labelled and case.labels.get(f) == 1))
         truth = {f: truth[f] for f in findings if f in truth}
         frame = self.classifier.prepare(radiograph).sha256
         drawn = {label: self.painter.cell(label, radiograph, findings, frame) for label in self.drawing if findings}
