@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any
@@ -132,7 +133,7 @@ class _Writer:
         for problem in document.problems:
             counts["problems"][problem.partition(":")[0]] += 1
             _write(streams["problems"], {"report": document.report, "place": document.place, "problem": problem})
-        read = [(key, text, explain(text)) for key, text in document.sentences]
+        read = [(key, text, _explained(text)) for key, text in document.sentences]
         image = _image_labels(document) if any(e.explains for *_, e in read) else ()
         for key, text, found in read:
             if found.explains:
@@ -167,6 +168,9 @@ class _Writer:
         self.place = str(kept["place"])
         self.counts = {name: Counter(values) for name, values in kept["counts"].items()}
         return lengths
+
+
+_explained = lru_cache(maxsize=32768)(explain)  # reports repeat themselves
 
 
 def reason(found: Explanation) -> str | None:
