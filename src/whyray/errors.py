@@ -9,6 +9,7 @@ WhyrayError
 ├── WeightsError      a weights file that is refused
 ├── FingerprintError  an artefact that belongs to another classifier
 ├── DataError         a data set that is not laid out as its format says
+├── AnnotatorError    a model asked over the network gave no usable answer, or its budget is spent
 ├── LockedError       another run holds the folder
 ├── DiskFullError     no room left to write
 └── Stopped           cancelled by the user or the time budget
@@ -82,6 +83,10 @@ class FingerprintError(WhyrayError):
 
 class DataError(WhyrayError):
     """A data set that is not laid out as its format says."""
+
+
+class AnnotatorError(WhyrayError):
+    """A model asked over the network gave no usable answer, or its budget is spent; what was answered is kept."""
 
 
 class LockedError(WhyrayError):

@@ -156,7 +156,8 @@ def save_galleries(folder: Path, every: Sequence[Gallery], fingerprint: str, cel
 
     from ..io.artefacts import Artefact, save_artefact
 
-    rows = [(p, g, f) for p, gallery in enumerate(every) for g, name in enumerate(GROUPS) for f in getattr(gallery, name)]
+    groups = [(p, g, getattr(gallery, name)) for p, gallery in enumerate(every) for g, name in enumerate(GROUPS)]
+    rows: list[tuple[int, int, Firing]] = [(p, g, firing) for p, g, group in groups for firing in group]
     images = {key: i for i, key in enumerate(dict.fromkeys((f.dataset, f.case) for *_, f in rows))}
     table = [(p, g, images[f.dataset, f.case], f.cell) for p, g, f in rows]
     bits = np.zeros((len(rows), cells), np.bool_)
@@ -182,9 +183,13 @@ def load_galleries(folder: Path, fingerprint: str) -> list[Gallery]:
         bits = np.unpackbits(kept.tensors["regions"].numpy(), axis=1, count=int(kept.facts["cells"])).astype(bool)
         activations = kept.tensors["activations"].tolist()
         for (p, g, image, cell), value, region in zip(kept.tensors["places"].tolist(), activations, bits, strict=True):
-            groups[p][g].append(Firing(*images[image], cell, value, tuple(np.flatnonzero(region).tolist())))
+            groups[p][g].append(
+                Firing(images[image][0], images[image][1], cell, value, tuple(np.flatnonzero(region).tolist()))
+            )
     except (KeyError, IndexError, ValueError, TypeError):
-        raise WeightsError(f"the galleries in {folder.name} are damaged; build them again: whyray patterns build") from None
+        raise WeightsError(
+            f"the galleries in {folder.name} are damaged; build them again: whyray patterns build"
+        ) from None
     return [Gallery(*(tuple(group) for group in three)) for three in groups]
 
 
