@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PASS = SAME | {
     "relu", "gelu", "silu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "elu", "celu", "selu", "leaky_relu", "prelu",
-    "hardtanh", "relu6", "mish", "softplus", "clamp", "clamp_min", "clip",
+    "hardtanh", "relu6", "mish", "softplus", "clamp", "clamp_min", "clip", "neg",
 }  # fmt: skip
 MOVE = {
     "view", "_unsafe_view", "reshape", "flatten", "unflatten", "permute", "transpose", "t", "squeeze", "unsqueeze",
@@ -27,7 +27,10 @@ MOVE = {
     "pad", "movedim", "swapaxes", "pixel_shuffle", "pixel_unshuffle", "repeat", "numpy_T", "adaptive_max_pool2d",
     "max_pool2d_with_indices", "amax",
 }  # fmt: skip
-AVERAGE = {"avg_pool2d", "adaptive_avg_pool2d", "mean", "sum", "upsample_bilinear2d", "upsample_nearest2d"}
+AVERAGE = {
+    "avg_pool2d", "adaptive_avg_pool2d", "mean", "sum", "upsample_bilinear2d", "upsample_nearest2d",
+    "linalg_vector_norm",
+}  # fmt: skip
 GATES = {"sigmoid", "hardsigmoid"}
 
 
@@ -74,7 +77,7 @@ def moved(at: Moment, r: Tensor) -> Handed:
 
 
 def averaged(at: Moment, r: Tensor) -> Handed:
-    """In proportion to what each cell adds to the mean."""
+    """In proportion to what each cell adds to the mean, or to a length (by Euler: ``sum x_i dn/dx_i = n``)."""
     s = r / at.stabiliser(at.out)
     at.ledger.add("stabiliser", at.stabiliser.lost(s, at.out))
     (g,) = pulled(at.again, at.inputs, s)
@@ -137,10 +140,11 @@ def _gathered(r: Tensor, x: Tensor) -> Tensor:
 
 
 def divided(at: Moment, r: Tensor) -> Handed:
-    """By a constant."""
-    if len(at.inputs) == 1 and isinstance(at.step.args[0], Ref):
-        return (_gathered(r, at.inputs[0]),)
-    raise UnmetNeed("lrp has no rule for a division by something that depends on the picture; use gradient instead")
+    """All to the numerator: what it is divided by counts as a constant, as the deviation of a normalisation does."""
+    if not isinstance(at.step.args[0], Ref):
+        raise UnmetNeed("lrp has no rule for a constant divided by what depends on the picture; use gradient instead")
+    whole, rest = _gathered(r, at.inputs[0]), at.inputs[1:]
+    return [whole, *(r.new_zeros((len(r), *x.shape)) for x in rest)]
 
 
 OPS: dict[str, Callable[[Moment, Tensor], Handed]] = {
