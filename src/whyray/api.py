@@ -13,6 +13,7 @@ from .jobs.files import Batch, explain_files, predict_files, silent
 from .jobs.plan import EvaluationPlan
 from .models.wrapped import wrap
 from .registry import MODELS
+from .training.by_plan import run_recipe, store_activations, train_autoencoder, train_classifier, train_transcoders
 from .types import Prediction, Radiograph, Report, Score, Voi
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ __all__ = [
     "run_recipe",
     "score_extraction",
     "sign_options",
+    "store_activations",
     "train_autoencoder",
     "train_classifier",
+    "train_transcoders",
     "voi_option",
     "where_options",
     "wrap",
@@ -301,35 +304,6 @@ def fetch_model(name: str, *, confirm: Callable[[str], bool], report: Report = s
     from .models._fetch import fetch
 
     return fetch(name, confirm=confirm, progress=lambda done, total: report(done, total or 0, name))
-
-
-def train_classifier(
-    plan: str | Path, out: str | Path, *, changes: Sequence[str] = (), report: Report = silent
-) -> Path:
-    """Train a classifier by a TOML plan (``changes``: ``key=value``); returns the bundle that ``load_model`` takes."""
-    from .training.classifier import load_plan
-    from .training.classifier import train_classifier as run
-
-    return run(load_plan(Path(plan), changes), Path(out), report)
-
-
-def train_autoencoder(
-    plan: str | Path, out: str | Path, *, changes: Sequence[str] = (), report: Report = silent
-) -> Path:
-    """Train an autoencoder by a TOML plan; returns the folder that ``latent_shift:autoencoder=FOLDER`` takes."""
-    from .training.autoencoder import load_plan
-    from .training.autoencoder import train_autoencoder as run
-
-    return run(load_plan(Path(plan), changes), Path(out), report)
-
-
-def run_recipe(
-    plan: str | Path, out: str | Path, *, stages: Sequence[str] | None = None, report: Report = silent
-) -> Mapping[str, Path]:
-    """Rebuild a stack of artefacts that belong together; returns stage -> what it made."""
-    from .training.recipe import run_recipe as run
-
-    return run(Path(plan), Path(out), stages=stages, report=report)
 
 
 def analyse_study(path: str | Path, *, arms: str | None = None, seed: int = 0) -> Study:

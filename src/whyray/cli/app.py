@@ -126,6 +126,39 @@ def predict(
 
 
 @app.command()
+def activations(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the store; an interrupted run goes on there.")],
+    model: Annotated[str | None, typer.Option("-m", "--model", help="Classifier: mini.", show_default=False)] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-d", "--dataset", help="phantom, nih14:PATH, folder:PATH ...; again for more.", show_default=False
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="TOML plan, or a recipe with [stage.activations].", show_default=False)
+    ] = None,
+    split: Annotated[
+        list[str] | None, typer.Option(help="Splits to store. Default: train and val.", show_default=False)
+    ] = None,
+    tap: Annotated[
+        str | None, typer.Option(help="features (every cell), embedding (one vector) ...", show_default=False)
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Store what a classifier computes at one layer, for `whyray train transcoders`: resumable, larger than memory."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    given = {"classifier": model, "data": dataset, "splits": split, "tap": tap}
+    changes = {key: value for key, value in given.items() if value}
+    with show.progress("activations") as reporter:
+        made = api.store_activations(plan, out, changes=changes, report=reporter)
+    typer.echo(f"stored: -a {made}", err=True)
+
+
+@app.command()
 def explainers(as_json: Json = False) -> None:
     """List the explainers."""
     from ..registry import EXPLAINERS

@@ -69,6 +69,29 @@ def autoencoder(
 
 
 @app.command()
+def transcoders(
+    plan: Annotated[Path, typer.Argument(help="TOML plan, or a recipe with [stage.transcoders].")],
+    out: Out,
+    activations: Annotated[Path, typer.Option("-a", "--activations", help="Folder that `whyray activations` wrote.")],
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Processes, or Ray tasks, that share the members.", show_default=False)
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="local, or ray for a cluster.", show_default=False)] = None,
+    change: Change = None,
+) -> None:
+    """Train an ensemble of transcoders, for `whyray patterns build`; OUT/live.tsv has a line a member while it runs."""
+    from .. import api
+    from . import show
+
+    show.process_settings(None)
+    given = {"processes": processes, "engine": engine}
+    changes = [*(change or ()), *(f"{key}={value}" for key, value in given.items() if value)]
+    with show.progress("train") as reporter:
+        made = api.train_transcoders(plan, activations, out, changes=changes, report=reporter)
+    typer.echo(f"trained: whyray patterns build {made} -a {activations}", err=True)
+
+
+@app.command()
 def recipe(
     plan: Annotated[Path, typer.Argument(help="A recipe, such as recipes/mini.toml.")],
     out: Out,

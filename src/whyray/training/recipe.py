@@ -13,12 +13,16 @@ from typing import Any
 from ..errors import SettingError, UnknownName
 from ..io.whole import disk_errors, write_whole
 from ..types import Report
+from .activations import plan_from as activations_plan
+from .activations import store_activations
 from .autoencoder import plan_from as autoencoder_plan
 from .autoencoder import train_autoencoder
 from .classifier import train_classifier
 from .measure import measured
 from .plan import plan_from
 from .settings import read_toml, stage_table
+from .transcoders import plan_from as transcoders_plan
+from .transcoders import train_transcoders
 
 Stage = Callable[[Mapping[str, Any], Path, "Report | None"], Path]
 """(its table, its folder, report) -> what it made"""
@@ -67,6 +71,16 @@ def _autoencoder(table: Mapping[str, Any], out: Path, report: Report | None) -> 
     return train_autoencoder(plan, out, report, cache=out.parent / "cache")
 
 
+def _activations(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
+    """Of the classifier of the same stack, unless the table names another."""
+    return store_activations(activations_plan({"classifier": str(out.parent / "classifier"), **table}), out, report)
+
+
+def _transcoders(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
+    """On the activations of the same stack."""
+    return train_transcoders(transcoders_plan(table), out.parent / "activations", out, report)
+
+
 def _fingerprint(out: Path) -> str | None:
     """Fingerprint of the classifier in a stack, or None before it is made."""
     try:
@@ -80,4 +94,6 @@ STAGES: dict[str, Stage] = {
     "classifier": _classifier,
     "autoencoder_pretraining": _autoencoder,
     "autoencoder": _autoencoder,
+    "activations": _activations,
+    "transcoders": _transcoders,
 }

@@ -1,0 +1,172 @@
+"""One training step of a transcoder, with gradients that touch only the codes that are there.
+
+Equal to autograd through ``networks/transcoder.py`` plus the AuxK loss (tests say so), without a dense decode and
+without a dense gradient of the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as nf
+
+from ..networks.transcoder import BAND, Shape
+from ._codes import ByLatent, Codes, chosen, select
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is made small: ``mean over tokens of |error|^2 + aux * AuxK + l1 * sum of codes``.
+
+    aux         weight of the AuxK loss: dead latents rebuild what the others leave, relative to its variance.
+    aux_k       dead latents that may fire at once.
+    dead_after  tokens without a code after which a latent is dead.
+    l1          weight of the codes ("jumprelu").
+    half        the encoder chooses in bfloat16; the codes that were chosen are computed in float32 all the same.
+    """
+
+    aux: float = 1 / 32
+    aux_k: int = 32
+    dead_after: int = 100_000
+    l1: float = 0.0
+    half: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A transcoder's tensors; names as in ``networks.transcoder.Transcoder``. ``log_threshold``: "jumprelu" only."""
+
+    encoder: Tensor
+    encoder_bias: Tensor
+    decoder: Tensor
+    decoder_bias: Tensor
+    log_threshold: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """Loss, its gradients by name of the weight, the squared error, and how many codes each latent had ``[width]``."""
+
+    loss: float
+    squared: float
+    fired: Tensor
+    by_name: dict[str, Tensor]
+
+
+def gradients(weights: Weights, shape: Shape, loss: Loss, x: Tensor, y: Tensor, dead: Tensor) -> Gradients:
+    """Of one batch: ``x [n, d_in]``, ``y [n, d_out]``, float32; ``dead`` = indices of dead latents."""
+    codes, before, active = encoded(weights, shape, loss, x)
+    there, nested = codes.by_latent(), _Nested(shape, codes)
+    errors = nested.errors(weights, y)
+    scale = 1 / (len(errors) * len(x))
+    pulls = [2 * scale * error for error in errors]  # gradient of the loss by the output of each level
+    d_codes, d_decoder = nested.pulled(weights, there, pulls)
+    d_codes += loss.l1 / len(x)
+    found = {"decoder": d_decoder, "decoder_bias": torch.stack(pulls).sum((0, 1))}
+    if weights.log_threshold is not None:
+        found["log_threshold"] = _threshold_gradient(weights.log_threshold, codes.latents, before, d_codes)
+    d_before = d_codes * active
+    found["encoder"] = there.gradient(d_before, x)
+    found["encoder_bias"] = torch.zeros(shape.width).index_add_(0, codes.latents, d_before)
+    squared = [float((error**2).sum()) for error in errors]
+    value = scale * sum(squared) + loss.l1 * float(codes.values.sum()) / len(x)
+    if loss.aux and len(dead):
+        value += loss.aux * _auxiliary(weights, loss, x, errors[-1], dead, found)
+    fired = torch.bincount(codes.latents[active], minlength=shape.width)
+    return Gradients(value, squared[-1], fired, found)
+
+
+def encoded(weights: Weights, shape: Shape, loss: Loss, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
+    """Codes of a batch; at each of their places ``[nnz]`` what came before the non-linearity, and if it is active."""
+    before = _before(weights, loss, x)
+    if weights.log_threshold is not None:
+        limit = weights.log_threshold.exp()
+        places = (before > (limit - BAND / 2).to(before.dtype)).view(-1).nonzero()[:, 0]
+    else:
+        limit = None
+        places = select(before, shape.k)
+    latents, offsets = chosen(places, shape.width, len(x))
+    codes = Codes(latents, x.new_empty(0), offsets, shape.width)
+    if loss.half:
+        values = codes.products(weights.encoder, x) + weights.encoder_bias[latents]
+    else:
+        values = before.view(-1)[places]
+    active = values > (0 if limit is None else limit[latents])
+    return codes.with_values(values * active), values, active
+
+
+def _before(weights: Weights, loss: Loss, x: Tensor) -> Tensor:
+    """``[n, width]`` in float32, by oneDNN where this build has it (twice as fast as MKL on some machines)."""
+    if loss.half:
+        return nf.linear(x.bfloat16(), weights.encoder.bfloat16(), weights.encoder_bias.bfloat16())
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        before: Tensor = torch.ops.mkldnn._linear_pointwise(x, weights.encoder, weights.encoder_bias, "none", [], "")
+        return before
+    return nf.linear(x, weights.encoder, weights.encoder_bias)
+
+
+class _Nested:
+    """Codes by the level of the nested dictionaries at which they come in; one level, where nothing is nested."""
+
+    def __init__(self, shape: Shape, codes: Codes) -> None:
+        self.levels = shape.levels if shape.kind == "matryoshka" else (shape.width,)
+        self.parts = [codes]
+        if len(self.levels) > 1:
+            group = torch.bucketize(codes.latents, torch.tensor(self.levels), right=True)
+            self.parts = [codes.with_values(codes.values * (group == level)) for level in range(len(self.levels))]
+            self.inside = [(group == level).float() for level in range(len(self.levels))]
+
+    def errors(self, weights: Weights, y: Tensor) -> list[Tensor]:
+        """Error ``[n, d_out]`` of the output of each level."""
+        out, errors = weights.decoder_bias - y, []
+        for part in self.parts:
+            out = out + part.decoded(weights.decoder)
+            errors.append(out)
+        return errors
+
+    def pulled(self, weights: Weights, there: ByLatent, pulls: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Gradients of the codes ``[nnz]`` and of the decoder: a latent is pulled by its level and all wider ones."""
+        if len(self.parts) == 1:
+            codes = self.parts[0]
+            return codes.products(weights.decoder, pulls[0]), there.gradient(codes.values, pulls[0])
+        d_codes, d_decoder = torch.zeros_like(self.parts[0].values), torch.zeros_like(weights.decoder)
+        pull = torch.zeros_like(pulls[0])
+        for part, inside, own in zip(reversed(self.parts), reversed(self.inside), reversed(pulls), strict=True):
+            pull = pull + own
+            d_codes += inside * part.products(weights.decoder, pull)
+            d_decoder += there.gradient(part.values, pull)
+        return d_codes, d_decoder
+
+
+def _threshold_gradient(log_threshold: Tensor, latents: Tensor, before: Tensor, d_codes: Tensor) -> Tensor:
+    """Of the logarithm of each threshold: by the codes that lie within the band around it."""
+    threshold = log_threshold.exp()
+    near = (before - threshold[latents]).abs() < BAND / 2
+    summed = torch.zeros_like(threshold).index_add_(0, latents, d_codes * near)
+    return -(threshold**2 / BAND) * summed
+
+
+def _auxiliary(weights: Weights, loss: Loss, x: Tensor, error: Tensor, dead: Tensor, found: dict[str, Tensor]) -> float:
+    """The AuxK loss (Gao et al., arXiv 2406.04093) of the dead latents; its gradients are added to ``found``."""
+    target = -error
+    before = nf.linear(x, weights.encoder[dead], weights.encoder_bias[dead])
+    codes = before.relu()
+    if len(dead) > loss.aux_k:
+        kept = torch.zeros_like(codes).view(-1)
+        places = select(codes, loss.aux_k)
+        kept[places] = codes.view(-1)[places]
+        codes = kept.view_as(codes)
+    rows = weights.decoder[dead]
+    missed = codes @ rows - target
+    spread = float(((target - target.mean(0)) ** 2).sum())
+    if spread <= 0:
+        return 0.0
+    pull = 2 * loss.aux / spread * missed
+    d_before = (pull @ rows.T) * (codes > 0)
+    found["decoder"].index_add_(0, dead, codes.T @ pull)
+    found["encoder"].index_add_(0, dead, d_before.T @ x)
+    found["encoder_bias"].index_add_(0, dead, d_before.sum(0))
+    return float((missed**2).sum()) / spread

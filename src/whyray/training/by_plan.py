@@ -1,0 +1,66 @@
+"""Everything that is trained by a TOML plan, as ``api`` and the command line call it; torch is imported when called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..types import Report
+
+
+def train_classifier(
+    plan: str | Path, out: str | Path, *, changes: Sequence[str] = (), report: Report | None = None
+) -> Path:
+    """Train a classifier by a TOML plan (``changes``: ``key=value``); returns the bundle that ``load_model`` takes."""
+    from .classifier import load_plan
+    from .classifier import train_classifier as run
+
+    return run(load_plan(Path(plan), changes), Path(out), report)
+
+
+def train_autoencoder(
+    plan: str | Path, out: str | Path, *, changes: Sequence[str] = (), report: Report | None = None
+) -> Path:
+    """Train an autoencoder by a TOML plan; returns the folder that ``latent_shift:autoencoder=FOLDER`` takes."""
+    from .autoencoder import load_plan
+    from .autoencoder import train_autoencoder as run
+
+    return run(load_plan(Path(plan), changes), Path(out), report)
+
+
+def store_activations(
+    plan: str | Path | None,
+    out: str | Path,
+    *,
+    changes: Mapping[str, object] | None = None,
+    report: Report | None = None,
+) -> Path:
+    """Write the activations of data sets by a TOML plan (or none) with ``changes`` put in; returns the folder."""
+    from .activations import plan_with
+    from .activations import store_activations as run
+
+    return run(plan_with(plan, changes or {}), Path(out), report)
+
+
+def train_transcoders(
+    plan: str | Path,
+    activations: str | Path,
+    out: str | Path,
+    *,
+    changes: Sequence[str] = (),
+    report: Report | None = None,
+) -> Path:
+    """Train an ensemble of transcoders on stored activations by a TOML plan; returns the ensemble's folder."""
+    from .transcoders import load_plan
+    from .transcoders import train_transcoders as run
+
+    return run(load_plan(Path(plan), changes), Path(activations), Path(out), report)
+
+
+def run_recipe(
+    plan: str | Path, out: str | Path, *, stages: Sequence[str] | None = None, report: Report | None = None
+) -> Mapping[str, Path]:
+    """Rebuild a stack of artefacts that belong together; returns stage -> what it made."""
+    from .recipe import run_recipe as run
+
+    return run(Path(plan), Path(out), stages=stages, report=report)

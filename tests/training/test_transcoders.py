@@ -1,0 +1,235 @@
+"""Training an ensemble: the same bit for bit however it is spread or stopped, and as good as the formula says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from whyray.datasets._resolve import load_dataset
+from whyray.errors import DataError, MissingExtra, SettingError, Stopped
+from whyray.models._resolve import load_model
+from whyray.patterns.activations import ActivationStore, Layout, Part, write_activations
+from whyray.patterns.members import codes, load_members
+from whyray.training import _transcoder_group, transcoders
+from whyray.training._transcoder_engines import Heartbeat
+from whyray.training._transcoder_group import sampled
+from whyray.training._transcoder_learner import rate
+from whyray.training.transcoders import TranscodersPlan, load_plan, plan_from, train_transcoders
+
+PLAN = TranscodersPlan(
+    "tiny", members=2, width=48, k=4, basis=12, epochs=2, batch=128, part=1000, lr=5e-3, dead_after=2000
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = "phantom:train=10,val=3"
+    data = load_dataset(spec)
+    parts = [Part(spec, [*data.cases("train"), *data.cases("val")])]
+    return write_activations(load_model("mini"), parts, tmp_path_factory.mktemp("store"), layout=Layout(shard=8))
+
+
+@pytest.fixture(scope="module")
+def ensemble(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_transcoders(PLAN, store, tmp_path_factory.mktemp("ensemble"))
+
+
+def assert_same(first: Path, second: Path) -> None:
+    for number in range(PLAN.members):
+        name = f"member-{number:03d}.safetensors"
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_an_ensemble_rebuilds_what_it_was_trained_on(store: Path, ensemble: Path) -> None:
+    members, held = load_members(ensemble), ActivationStore(store)
+    assert (len(members), members.fingerprint, members.site.facts) == (2, held.fingerprint, held.site.facts)
+    tokens = held.tokens(held.where("val"))
+    read = members.basis.project(tokens).reshape(-1, PLAN.basis)
+    flat = tokens.reshape(-1, held.site.d_out)
+    for number, member in enumerate(members):
+        np.testing.assert_allclose(np.linalg.norm(member.decoder, axis=1), 1, atol=1e-5)
+        found = codes(member, read)
+        assert found.nnz <= PLAN.k * len(read)
+        made = found @ member.decoder + member.decoder_bias
+        seen = (read @ members.basis.rows, made - members.basis.mean)
+        explained = 1 - ((seen[0] - seen[1]) ** 2).sum() / ((seen[0] - seen[0].mean(0)) ** 2).sum()
+        assert explained == pytest.approx(members.results[number]["explained"], abs=0.01)
+        assert explained > 0.5
+        assert np.corrcoef(made.ravel(), flat.ravel())[0, 1] > 0.8
+    assert not np.array_equal(members[0].encoder, members[1].encoder)
+
+
+def test_members_are_the_same_in_one_process_and_in_two(store: Path, ensemble: Path, tmp_path: Path) -> None:
+    train_transcoders(replace(PLAN, processes=2), store, tmp_path)
+    assert_same(ensemble, tmp_path)
+    lines = (tmp_path / "live.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == ["member", "share", "loss", "explained", "l0", "dead"]
+    assert [line.split("\t")[:2] for line in lines[1:]] == [["0", "1.0000"], ["1", "1.0000"]]
+
+
+@pytest.mark.parametrize("after", [1, 3, 7])
+def test_a_stopped_run_goes_on_and_equals_one_that_was_not(
+    store: Path, ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    calls = 0
+
+    def stopping(*_: object) -> Callable[[object], bool]:
+        def watch(_live: object) -> bool:
+            nonlocal calls
+            calls += 1
+            return calls == after
+
+        return watch
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transcoders, "_watch", stopping)
+        with pytest.raises(Stopped, match="run again"):
+            train_transcoders(PLAN, store, tmp_path)
+    assert not (tmp_path / "ensemble.json").exists() and list((tmp_path / "checkpoints").iterdir())
+    train_transcoders(PLAN, store, tmp_path)
+    assert_same(ensemble, tmp_path)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    store: Path, ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(one: object, *_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_transcoder_group._Clock, "due", lambda _self: True)
+        patched.setattr(_transcoder_group._Group, "_finish", kill)
+        with pytest.raises(Killed):
+            train_transcoders(PLAN, store, tmp_path)
+    newest = max((tmp_path / "checkpoints/member-001").glob("step-*.safetensors"))
+    newest.write_bytes(newest.read_bytes()[:-8])  # and the last one was half written
+    train_transcoders(PLAN, store, tmp_path)
+    assert_same(ensemble, tmp_path)
+
+
+def test_a_member_that_was_damaged_is_trained_again(store: Path, ensemble: Path, tmp_path: Path) -> None:
+    for path in ensemble.glob("*.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "member-001.safetensors").write_bytes(b"nothing of the kind")
+    before = (tmp_path / "member-000.safetensors").stat().st_mtime_ns
+    train_transcoders(PLAN, store, tmp_path)
+    assert_same(ensemble, tmp_path)
+    assert (tmp_path / "member-000.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "jumprelu", "l1": 0.02},
+        {"kind": "matryoshka", "levels": (16, 48)},
+        {"basis": 0, "precision": "bfloat16"},
+    ],
+    ids=["jumprelu", "matryoshka", "no basis"],
+)
+def test_the_other_kinds_learn_too(store: Path, tmp_path: Path, changes: dict[str, object]) -> None:
+    plan = replace(PLAN, members=1, epochs=9, **changes)  # type: ignore[arg-type]
+    members = load_members(train_transcoders(plan, store, tmp_path))
+    assert members.results[0]["explained"] > 0.4
+    found = codes(members[0], members.basis.project(ActivationStore(store).tokens([11])[0]))
+    assert found.nnz / 196 == pytest.approx(members.results[0]["l0"], rel=0.3)
+    assert (members[0].threshold is not None) == (plan.kind == "jumprelu")
+
+
+def test_two_taps_are_read_and_written(tmp_path: Path) -> None:
+    """From the embedding to itself through two names: what is written is scaled and shifted by itself."""
+    mini = load_model("mini")
+    data = load_dataset("phantom:train=12,val=3")
+    cases = [*data.cases("train"), *data.cases("val")]
+    write_activations(mini, [Part("phantom", cases)], tmp_path / "store")
+    held = ActivationStore(tmp_path / "store")
+    held.site = replace(held.site, tap_in="stem")  # outputs are read where the taps differ
+    held._arrays = [{**a, "outputs": a["inputs"] * 3 + 1} for a in held._arrays]
+    frame = transcoders.fit_frame(held, held.where("train"), PLAN)
+    x, y = frame.examples(held, held.where("val"))
+    assert (frame.d_in, frame.d_out) == (12, 392) and float((y**2).mean()) == pytest.approx(1, rel=0.3)
+    learner = _transcoder_group.Learner(PLAN, PLAN.shape(12, 392), 0)
+    member = frame.member(learner.weights, PLAN)
+    read = frame.basis.project(held.tokens(held.where("val"))).reshape(-1, 12)
+    made = codes(member, read) @ member.decoder + member.decoder_bias
+    from whyray.training._sparse_step import encoded
+
+    found = encoded(learner.weights, learner.shape, learner.loss, x)[0].decoded(learner.weights.decoder)
+    again = (found + learner.weights.decoder_bias).numpy() * frame.out_scale + frame.out_mean
+    close = np.isclose(made, again, atol=1e-3).all(1).mean()
+    assert close > 0.97  # the few others chose another latent in bfloat16
+
+
+def test_another_plan_or_store_is_refused(store: Path, ensemble: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="other settings"):
+        train_transcoders(replace(PLAN, k=3), store, ensemble)
+    with pytest.raises(DataError, match="only of: train, val"):
+        train_transcoders(replace(PLAN, split="test"), store, tmp_path / "a")
+    with pytest.raises(SettingError, match="at most"):
+        train_transcoders(replace(PLAN, basis=393), store, tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [({"members": 0}, "above 0"), ({"l1": -1}, "0 or more"), ({"share": 1.2}, "share"), ({"k": 900}, "k <= width")],
+)
+def test_impossible_plans_are_refused(changes: dict[str, object], match: str) -> None:
+    with pytest.raises(SettingError, match=match):
+        plan_from(changes)
+
+
+def test_a_plan_is_read_from_a_table_of_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("[stage.transcoders]\nwidth = 96\nk = 8\n")
+    assert load_plan(path, ["k=4"]) == TranscodersPlan(width=96, k=4)
+    assert TranscodersPlan(width=2**14).rate == 2e-4
+
+
+def test_each_member_sees_its_own_patients_whole() -> None:
+    patients = np.array([f"p{i // 3}" for i in range(300)])
+    first, second = (sampled(patients, PLAN, number) for number in (0, 1))
+    for mine in (first, second):
+        assert mine.sum() == 240 and mine.reshape(100, 3).all(1).sum() == 80
+    assert (first != second).any() and (first == sampled(patients, PLAN, 0)).all()
+
+
+def test_the_rate_rises_stays_and_falls() -> None:
+    assert [rate(share, 0.1, 0.2) for share in (0.0, 0.5, 0.9, 1.0)] == pytest.approx([0.01, 1, 0.5, 0])
+    assert rate(0.3, 0, 0) == 1
+
+
+def test_a_group_stops_when_it_is_asked_to_or_its_parent_is_gone(tmp_path: Path) -> None:
+    import os
+
+    live = {0: {"share": 0.5}}
+    assert not Heartbeat(tmp_path, 0, os.getppid())(live) and not Heartbeat(tmp_path, 0, None)(live)
+    assert Heartbeat(tmp_path, 0, 1 << 30)(live)
+    (tmp_path / "stop").touch()
+    assert Heartbeat(tmp_path, 0, None)(live)
+
+
+def test_a_group_that_fails_says_why(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="lower lr"):
+        train_transcoders(replace(PLAN, lr=1e30, processes=2), store, tmp_path)
+
+
+def test_ray_gives_the_same_members(store: Path, ensemble: Path, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    try:
+        train_transcoders(replace(PLAN, engine="ray", processes=2), store, tmp_path)
+    finally:
+        ray.shutdown()
+    assert_same(ensemble, tmp_path)
+
+
+def test_without_ray_the_extra_is_named(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(MissingExtra, match=r"whyray\[ray\]"):
+        train_transcoders(replace(PLAN, engine="ray"), store, tmp_path)
