@@ -81,6 +81,9 @@ def test_targets_are_judged_from_the_probabilities(classifier: Classifier) -> No
     assert short["removed"] == 0 and short["exaggerated"] == 0 and 0 < short["removal_reached"] < 1
     only = replace(path(), provenance=replace(MADE, settings={"removal": 1.0, "exaggeration": 2.0}))
     assert np.isnan(measured({"edema": only}, scene)["removed"][0])
+    published = replace(path(low=0.3), provenance=replace(MADE, settings={"removal": 0.1, "rules": "gif"}))
+    told = measured({"edema": published}, scene)
+    assert told["removed"][0] == 1 and np.isnan(told["exaggerated"][0]), "its own target, drop .15"
 
 
 def test_a_path_without_a_removal_has_no_changed_picture_to_measure(classifier: Classifier) -> None:

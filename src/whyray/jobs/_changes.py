@@ -168,18 +168,25 @@ def _one(path: Counterfactual, scene: Scene) -> dict[str, float]:
 
 
 def _targets(path: Counterfactual) -> dict[str, float]:
-    """Whether each side reached what the settings ask for, judged anew from the probabilities along the path."""
+    """Whether each side reached what the settings ask for, judged anew from the probabilities along the path; a
+    published search has its own target, and is taken at its word."""
     settings: Mapping[str, Any] = path.provenance.settings
+    if settings.get("rules", "own") != "own":
+        return {"removed": float(path.stop[0] == "target")} | _stopped(path)
     share, times = float(settings.get("removal", 0.1)), float(settings.get("exaggeration", 10.0))
     low, start, high = (metric.log_odds(p) for p in path.probabilities[[0, path.zero, -1]])
     fall = start - metric.log_odds(share * path.probabilities[path.zero])
     nothing = float("nan")
     return {
-        **{f"stopped_{why}": float(path.stop[0] == why) if share < 1 else nothing for why in STOPS},
+        **(_stopped(path) if share < 1 else {}),
         "removed": metric.validity(start - low, fall - TOLERANCE) if share < 1 else nothing,
         "removal_reached": (start - low) / fall if share < 1 else nothing,
         "exaggerated": metric.validity(high - start, np.log(times) - TOLERANCE) if times > 1 else nothing,
     }
+
+
+def _stopped(path: Counterfactual) -> dict[str, float]:
+    return {f"stopped_{why}": float(path.stop[0] == why) for why in STOPS}
 
 
 def _removal(path: Counterfactual, scene: Scene) -> dict[str, float]:
