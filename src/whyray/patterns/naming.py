@@ -114,7 +114,7 @@ def matched_negatives(
     served = np.zeros(share.shape[1])
     found: list[tuple[int, int]] = []
     for positive in positives:
-        rows = np.array([i for i in np.flatnonzero(open_rows) if patients[i] not in taken], np.int64)
+        rows = np.array([i for i in np.flatnonzero(open_rows).tolist() if patients[i] not in taken], np.int64)
         if not len(rows) or share.shape[1] < 2:
             break
         gaps = np.abs(share[rows] - share[positive, pattern]) + 0.02 * served
