@@ -40,7 +40,7 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_commands_in_the_docs_exist_with_their_options(page: Path) -> None:
     for line in "\n".join(blocks(page, "console")).splitlines():
-        words = shlex.split(line.removeprefix("$ "), comments=True)
+        words = shlex.split(re.sub(r"(^|\s)#.*", "", line.removeprefix("$ ")))  # shlex would cut phantom#test
         if words[:1] == ["whyray"]:
             _parses(words[1:])
 

@@ -56,7 +56,7 @@ def webp(frames: Sequence[Image.Image], milliseconds: int = MILLISECONDS) -> byt
 
 
 def gif(frames: Sequence[Image.Image], milliseconds: int = MILLISECONDS) -> bytes:
-    """The same as GIF, for viewers without WebP: some twenty times as large, one palette for all frames."""
+    """The same as GIF, for viewers without WebP: some five times as large, one palette for all frames."""
     same = [f.quantize(palette=_palette(), dither=Image.Dither.NONE) for f in frames]
     return _animated(same, "GIF", milliseconds, disposal=1)
 
