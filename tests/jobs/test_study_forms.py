@@ -143,6 +143,15 @@ def test_the_ratings_are_those_of_study_analyse(tmp_path: Path, arms: dict[str, 
     assert {g.question for g in study.gains} == {QUESTION, *SHORTCOMINGS}
 
 
+def test_what_the_page_saves_can_be_read(tmp_path: Path, arms: dict[str, Path]) -> None:
+    export_forms(arms, tmp_path / "out", readers=["A"])
+    items = [row["item"] for row in rows(tmp_path / "out/form-A-1.csv")]
+    saved = tmp_path / "saved.csv"
+    saved.write_text("item,justifies,shortcomings,comment\n" + "".join(f'"{i}","no","none","a ""b"""\n' for i in items))
+    made = import_forms(tmp_path / "out", [saved], tmp_path / "ratings.csv", replicates=50)
+    assert {s.score for s in made.scores} == {0.0} and made.ratings == 4 * 12
+
+
 def test_what_is_left_empty_is_counted(tmp_path: Path, arms: dict[str, Path]) -> None:
     export_forms(arms, tmp_path / "out", readers=["A"])
     forms = fill(tmp_path / "out", lambda key: ("" if key["case"] == "c3" else "yes", ""))

@@ -116,16 +116,7 @@ def export_forms(
     limit       so many cases, drawn at random from those that every arm has.
     Item names are random in every export, so that no form can be matched with another. Raises DataError.
     """
-    if len(set(readers)) != len(readers) or not readers or any(not _plain(r) for r in (*readers, *arms)):
-        raise DataError(
-            "readers and arms need names of their own, of letters, digits, . _ or -; none came, or one twice"
-        )
-    by_arm = {arm: items_of(path, references) for arm, path in arms.items()}
-    shared = sorted(set.intersection(*(set(held) for held in by_arm.values())))
-    if not shared:
-        raise DataError("no case and diagnosis is explained by every arm; check the sentence_ID or case of the files")
-    left = [f"{arm}: {n} explanations have no counterpart in every other arm, and are left out"
-            for arm, held in by_arm.items() if (n := len(set(held) - set(shared)))]  # fmt: skip
+    by_arm, shared, left = _shared(arms, readers, references)
     rng = np.random.default_rng(seed)
     chosen = [shared[i] for i in sorted(rng.permutation(len(shared))[:limit])]
     folder = Path(out)
@@ -173,6 +164,23 @@ def import_forms(
     questions = (QUESTION, *SHORTCOMINGS)
     agreement = [a for q in questions for a in agreements(ratings, q, seed=seed)]
     return Imported(len(ratings), tuple(_scores(ratings, replicates, seed)), tuple(agreement), tuple(notes))
+
+
+def _shared(
+    arms: Mapping[str, str | Path], readers: Sequence[str], references: str | Path | None
+) -> tuple[dict[str, dict[tuple[str, str], Item]], list[tuple[str, str]], list[str]]:
+    """Items by arm, the (case, finding) that all arms have, and what that leaves out. Raises DataError."""
+    if len(set(readers)) != len(readers) or not readers or any(not _plain(r) for r in (*readers, *arms)):
+        raise DataError(
+            "readers and arms need names of their own, of letters, digits, . _ or -; none came, or one twice"
+        )
+    by_arm = {arm: items_of(path, references) for arm, path in arms.items()}
+    shared = sorted(set.intersection(*(set(held) for held in by_arm.values())))
+    if not shared:
+        raise DataError("no case and diagnosis is explained by every arm; check the sentence_ID or case of the files")
+    left = [f"{arm}: {n} explanations have no counterpart in every other arm, and are left out"
+            for arm, held in by_arm.items() if (n := len(set(held) - set(shared)))]  # fmt: skip
+    return by_arm, shared, left
 
 
 def _sequences(
