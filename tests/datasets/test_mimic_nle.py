@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 from pathlib import Path
@@ -110,7 +111,8 @@ def test_the_data_set_of_pictures(tmp_path: Path, queries: Path) -> None:
     extract(report_tree(tmp_path), queries, tmp_path)
     for i, place in enumerate(("p10/p10000032/s50000001/a", "p10/p10000032/s50000001/b", "p11/p11000007/s50000003/c")):
         write_picture(tmp_path / "files" / f"{place}.jpg", i)
-    (tmp_path / "mimic-cxr-2.0.0-metadata.csv").write_text("dicom_id,ViewPosition\na,PA\nb,LATERAL\nc,AP\n")
+    with gzip.open(tmp_path / "mimic-cxr-2.0.0-metadata.csv.gz", "wt") as file:
+        file.write("dicom_id,ViewPosition\na,PA\nb,LATERAL\nc,AP\n")
     data = load(str(tmp_path))
     check_dataset(data, cases=2)
     first, second = data.cases()

@@ -1,14 +1,14 @@
 """MIMIC-NLE beside the pictures of MIMIC-CXR-JPG: ``mimic_nle:PATH`` (Kayser et al., MICCAI 2022, arXiv 2207.04343).
 
 PATH holds mimic-nle-train.json, -dev.json, -test.json (as ``whyray nle mimic`` or the published script writes them) and
-the pictures as files/p10/p10000032/s50414267/*.jpg; with mimic-cxr-2.0.0-metadata.csv the frontal views are known and
-the others left out. A case is one picture of a study that has explanations. A label that is uncertain is NaN and named
-in ``facts["uncertain"]``; the dev split is called "val". ``facts["nles"]`` holds the explanations, a dictionary each.
+the pictures as files/p10/p10000032/s50414267/*.jpg; with mimic-cxr-2.0.0-metadata.csv (or .gz) the frontal views are
+known and the others left out. A case is one picture of a study that has explanations. A label that is uncertain is NaN
+and named in ``facts["uncertain"]``; the dev split is called "val". ``facts["nles"]`` holds the explanations, a
+dictionary each.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..findings import crosswalk
 from ..types import Case
 from ._mimic_nle_files import SUBSETS, Extraction, extract, read_lines
-from ._tables import TableSet, one_each, opener, picture, view_of
+from ._tables import TableSet, each_row, one_each, opener, picture, view_of
 
 __all__ = ["LABELS", "Extraction", "extract", "load", "read_lines"]
 
@@ -26,13 +26,14 @@ LABELS = crosswalk("mimic-nle-10")
 LICENCE = "PhysioNet Credentialed Health Data License 1.5.0: no redistribution"
 METADATA = "mimic-cxr-2.0.0-metadata.csv"
 KEYS = ("sentence_ID", "nle", "diagnosis_label", "evidence_label", "img_labels", "report_ID", "patient_ID")
+VIEWS = ("dicom_id", "ViewPosition")
 FRONTAL = frozenset({"PA", "AP"})
 
 
 def load(argument: str) -> TableSet:
     """The data set in this folder. Raises DataError where no split, or no picture of any study, is there."""
     root = Path(argument).expanduser()
-    views = _views(root / METADATA)
+    views = _views(root)
     cases: list[Case] = []
     for subset in SUBSETS:
         path = root / f"mimic-nle-{subset}.json"
@@ -87,9 +88,7 @@ def _states(lines: Sequence[dict[str, Any]]) -> dict[str, tuple[int, int, int]]:
     return out
 
 
-def _views(path: Path) -> dict[str, str]:
-    """dicom_id -> ViewPosition; empty without the table."""
-    if not path.is_file():
-        return {}
-    with open(path, newline="", encoding="utf-8") as file:
-        return {row["dicom_id"]: row.get("ViewPosition", "") for row in csv.DictReader(file)}
+def _views(root: Path) -> dict[str, str]:
+    """dicom_id -> ViewPosition; empty without the table, which may be packed."""
+    tables = [path for path in (root / METADATA, root / f"{METADATA}.gz") if path.is_file()]
+    return {row["dicom_id"]: row["ViewPosition"] for row in each_row(tables[0], VIEWS)} if tables else {}
