@@ -82,13 +82,10 @@ def evaluate_language(
     """
     labeller = labeller or RuleLabeller(LABELS)
     held = material(generated, references, labeller)
-    draws = np.concatenate(
-        list(patient_weights([p.patient for p in held.pairs], replicates, seed)) or [np.empty((0, 0))]
-    )
-    table = _Table(held, draws)
+    table = _Table(held, seed, replicates)
     overlap = table.writers(bertscore, constant, labeller)
     skipped = dict(overlap.skipped)
-    table.predictions(overlap, skipped, replicates, seed)
+    table.predictions(overlap, skipped)
     facts = {
         "pairs": len(held.pairs),
         "correctly predicted": sum(p.correct is True for p in held.pairs),
@@ -105,20 +102,21 @@ def evaluate_language(
 
 
 class _Table:
-    """Rows as they are made; all of them share the draws of patients ``[r, n]``."""
+    """Rows as they are made; all of them rest on the same draws of patients."""
 
-    def __init__(self, held: Material, draws: Array) -> None:
-        self.held, self.draws = held, draws
+    def __init__(self, held: Material, seed: int, replicates: int) -> None:
+        self.held, self.seed, self.replicates = held, seed, replicates
         self.scores: list[Score] = []
         self.differences: list[Score] = []
         self.signatures: dict[str, str] = {}
-        self.masks = dict(zip(SLICES, (np.ones(len(held.pairs)), np.array([p.correct is True for p in held.pairs]))))
-        self.known: dict[str, Term] = {}
+        masks = (np.ones(len(held.pairs)), np.array([float(p.correct is True) for p in held.pairs]))
+        self.masks = {name: mask for name, mask in zip(SLICES, masks, strict=True) if mask.any()}
+        self.clev: Term | None = None
 
     def writers(self, bertscore: str | Path | None, constant: str, labeller: Labeller) -> Overlap:
         """Rows of all writers; the overlap of the generated ones."""
         pairs = self.held.pairs
-        references, texts = [p.reference for p in pairs], [p.text for p in pairs]
+        references, texts, fixed = [p.reference for p in pairs], [p.text for p in pairs], [constant] * len(pairs)
         by = f"labeller:{type(labeller).__name__}|references:{self.held.evidence}"
         wanted = [p.wanted for p in pairs]
 
@@ -127,90 +125,89 @@ class _Table:
             return clev_terms([held[t, p.diagnosis] for t, p in zip(written, pairs)], wanted, by)
 
         overlap = overlap_terms(texts, references, bertscore)
-        fixed = [constant] * len(pairs)
-        mine = [*overlap.terms, *evidence(texts), *wording_terms(texts)]
-        theirs = [*overlap_terms(fixed, references, bertscore).terms, *evidence(fixed), *wording_terms(fixed)]
-        self.add(GENERATED, mine)
-        self.add(FIXED, theirs)
-        self.add(MOST, clev_terms([MAJORITY] * len(pairs), wanted, by))
-        self.add(REAL, [*evidence(references), *wording_terms(references)])
+        plain = overlap_terms(fixed, references, bertscore)
+        mine, theirs, real = evidence(texts), evidence(fixed), evidence(references)
+        self.clev = mine[0]
+        self.rows(
+            {
+                GENERATED: [*overlap.terms, *mine, *wording_terms(texts)],
+                FIXED: [*plain.terms, *theirs, *wording_terms(fixed)],
+                MOST: clev_terms([MAJORITY] * len(pairs), wanted, by),
+                REAL: [*real, *wording_terms(references)],
+            }
+        )
         for writer, written in ((GENERATED, texts), (FIXED, fixed), (REAL, references)):
             self.diversity(writer, written)
-        self.compare(mine, theirs)
-        self.known = {t.name: t for t in mine}
         return overlap
 
-    def add(self, writer: str, terms: Sequence[Term]) -> None:
-        """A row a term and slice."""
-        for name, mask in self._slices():
-            for term in terms:
-                self.signatures.setdefault(term.name, term.signature)
-                value, low, high = self.measured(term, mask)
-                self.scores.append(Score("all", term.name, value, low, high, int(mask.sum()), writer, name))
+    def rows(self, terms: Mapping[str, Sequence[Term]]) -> None:
+        """A row a writer, term and slice; then generated less constant sentence."""
+        asked = {
+            (w, t.name, name): (t, mask) for name, mask in self.masks.items() for w, ts in terms.items() for t in ts
+        }
+        values = dict(zip(asked, self.values(list(asked.values())), strict=True))
+        for (writer, metric, name), found in values.items():
+            self.signatures.setdefault(metric, asked[writer, metric, name][0].signature)
+            n = int(self.masks[name].sum())
+            self.scores.append(Score("all", metric, *_summary(found), n, writer, name))
+            if writer == GENERATED:
+                other = FIXED, metric, name
+                comparable(asked[writer, metric, name][0], asked[other][0])
+                gap = _summary(found - values[other])
+                self.differences.append(Score("all", f"{metric}_difference", *gap, n, writer, name, FIXED))
 
     def diversity(self, writer: str, texts: Sequence[str]) -> None:
         """Rows of measures of a set; a text of several diagnoses counts once a pair."""
-        for name, mask in self._slices():
+        for name, mask in self.masks.items():
             kept = [(t, p.patient) for t, p, on in zip(texts, self.held.pairs, mask) if on]
             for metric, (measure, signature) in DIVERSITY.items():
                 self.signatures.setdefault(metric, signature)
-                value, low, high = jackknife(measure, [t for t, _ in kept], [p for _, p in kept])
-                self.scores.append(Score("all", metric, value, low, high, len(kept), writer, name))
+                found = jackknife(measure, [t for t, _ in kept], [p for _, p in kept])
+                self.scores.append(Score("all", metric, *found, len(kept), writer, name))
 
-    def compare(self, mine: Sequence[Term], theirs: Sequence[Term]) -> None:
-        """Generated less constant sentence, from the same draws."""
-        for name, mask in self._slices():
-            for one, other in zip(mine, theirs, strict=True):
-                comparable(one, other)
-                a, b = (self.values(t, mask) for t in (one, other))
-                value = float(a[0] - b[0])
-                low, high = _ends(a[1:] - b[1:])
-                metric, n = f"{one.name}_difference", int(mask.sum())
-                self.differences.append(Score("all", metric, value, low, high, n, GENERATED, name, FIXED))
-
-    def predictions(self, overlap: Overlap, skipped: dict[str, str], replicates: int, seed: int) -> None:
+    def predictions(self, overlap: Overlap, skipped: dict[str, str]) -> None:
         """AUC both ways, and the published selection score over all pairs."""
         held = self.held
-        if not held.patients:
+        if not held.patients or self.clev is None:
             skipped |= dict.fromkeys(("auc_three_state", "auc_binary", "selection"), "no line has img_probabilities")
             return
-        both = [p.patient for p in held.pairs] + list(held.patients)
-        drawn = np.concatenate(list(patient_weights(both, replicates, seed)))
-        ones = np.concatenate([np.ones((1, len(both))), drawn])
-        pairs, sentences = ones[:, : len(held.pairs)], ones[:, len(held.pairs) :]
         three, binary = auc_terms(held.probabilities, held.truth)
-        for term in (three, binary):
-            self._row(term.name, term.signature, term.measure(sentences), len(held.patients))
-        signature, ran = selection_term(binary, self.known["clev"], overlap)
-        if not ran:
-            skipped["selection"] = "neither BERTScore nor METEOR could run"
-            return
-        likeness = np.mean([t.measure(pairs) for t in ran], axis=0)
-        product = binary.measure(sentences) * self.known["clev"].measure(pairs) * likeness
-        self._row("selection", signature, product, len(held.pairs))
+        signature, ran = selection_term(binary, self.clev, overlap)
+        parts: list[list[Array]] = []
+        for weights in self.draws([p.patient for p in held.pairs] + list(held.patients)):
+            pairs, sentences = weights[:, : len(held.pairs)], weights[:, len(held.pairs) :]
+            likeness = np.mean([t.measure(pairs) for t in ran], axis=0) if ran else np.nan
+            auc = binary.measure(sentences)
+            parts.append([three.measure(sentences), auc, auc * self.clev.measure(pairs) * likeness])
+        for metric, told, values in zip(
+            (three.name, binary.name, "selection"),
+            (three.signature, binary.signature, signature),
+            map(np.concatenate, zip(*parts)),
+            strict=True,
+        ):
+            if metric == "selection" and not ran:
+                skipped["selection"] = "neither BERTScore nor METEOR could run"
+                continue
+            self.signatures[metric] = told
+            n = len(held.pairs) if metric == "selection" else len(held.patients)
+            self.scores.append(Score("all", metric, *_summary(values), n, GENERATED, SLICES[0]))
 
-    def _row(self, name: str, signature: str, values: Array, n: int) -> None:
-        self.signatures[name] = signature
-        low, high = _ends(values[1:])
-        self.scores.append(Score("all", name, float(values[0]), low, high, n, GENERATED, SLICES[0]))
+    def values(self, asked: Sequence[tuple[Term, Array]]) -> list[Array]:
+        """[1 + r] each: the value, then that of each draw; a piece of the draws at a time."""
+        pieces = [
+            [term.measure(weights * mask) for term, mask in asked]
+            for weights in self.draws([p.patient for p in self.held.pairs])
+        ]
+        return [np.concatenate(held) for held in zip(*pieces)]
 
-    def values(self, term: Term, mask: Array) -> Array:
-        """[1 + r]: the value, then that of each draw."""
-        weights = np.concatenate([np.ones((1, len(mask))), self.draws]) * mask
-        return term.measure(weights)
-
-    def measured(self, term: Term, mask: Array) -> tuple[float, float, float]:
-        """Value and 95 % interval."""
-        values = self.values(term, mask)
-        return (float(values[0]), *_ends(values[1:]))
-
-    def _slices(self) -> Iterator[tuple[str, Array]]:
-        """Slices that hold a pair."""
-        yield from ((name, np.asarray(mask, np.float64)) for name, mask in self.masks.items() if mask.any())
+    def draws(self, patients: Sequence[str]) -> Iterator[Array]:
+        """Everything once, then pieces of the bootstrap ``[r, n]``."""
+        yield np.ones((1, len(patients)))
+        yield from patient_weights(patients, self.replicates, self.seed)
 
 
-def _ends(values: Array) -> tuple[float, float]:
-    """2.5th and 97.5th percentile of what is finite."""
-    kept = values[np.isfinite(values)]
+def _summary(values: Array) -> tuple[float, float, float]:
+    """Value, then 2.5th and 97.5th percentile of the draws that are finite."""
+    kept = values[1:][np.isfinite(values[1:])]
     low, high = np.percentile(kept, (2.5, 97.5)) if len(kept) else (np.nan, np.nan)
-    return float(low), float(high)
+    return float(values[0]), float(low), float(high)
