@@ -13,7 +13,7 @@ from ..errors import SettingError
 from ..networks.transcoder import Shape, Transcoder
 from ._sparse_step import Loss, Weights, encoded, gradients
 from ._state import isolated_rng
-from ._transcoder_plan import TranscodersPlan, half_precision
+from ._transcoder_plan import TranscodersPlan
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Learner:
 
     def __init__(self, plan: TranscodersPlan, shape: Shape, number: int) -> None:
         self.plan, self.shape, self.number = plan, shape, number
-        self.loss = Loss(plan.aux, max(1, shape.d_in // 2), plan.dead_after, plan.l1, half_precision(plan))
+        self.loss = Loss(plan.aux, max(1, shape.d_in // 2), plan.dead_after, plan.l1, plan.precision == "bfloat16")
         with isolated_rng(plan.seed * 100_003 + number):
             module = Transcoder(shape)
         self.tensors = {name: p.detach().clone().requires_grad_() for name, p in module.named_parameters()}

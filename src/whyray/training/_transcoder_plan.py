@@ -25,7 +25,7 @@ class TranscodersPlan:
     lr        highest rate; 0 = 2e-4 / sqrt(width / 2^14), the rule of the TopK papers. It rises over the share
               ``warmup`` of the run and falls to nothing over its last ``decay``.
     aux       weight of the AuxK loss; ``dead_after`` = tokens without a code that make a latent dead.
-    precision "bfloat16": codes are chosen in it; "auto": where the processor multiplies in it.
+    precision "bfloat16": codes are chosen in it, for wide encoders on processors that multiply in it.
     split     of the store that is learned from; ``measure`` = the split for the figures of each member.
     processes, engine  how members are spread ("ray": over a cluster); the result of each is the same bit for bit.
     save_s    seconds between checkpoints.
@@ -40,7 +40,7 @@ class TranscodersPlan:
     basis: int = 64
     share: float = 0.8
     epochs: int = 1
-    batch: int = 4096
+    batch: int = 2048
     part: int = 50_000
     lr: float = 0.0
     warmup: float = 0.05
@@ -49,7 +49,7 @@ class TranscodersPlan:
     aux: float = 1 / 32
     dead_after: int = 100_000
     l1: float = 0.0
-    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
     split: str = "train"
     measure: str = "val"
     seed: int = 0
@@ -93,14 +93,3 @@ def load_plan(path: str | Path, changes: Sequence[str] = ()) -> TranscodersPlan:
 def plan_from(table: Mapping[str, Any], changes: Sequence[str] = ()) -> TranscodersPlan:
     """The plan in a table that was read."""
     return from_mapping(TranscodersPlan, with_changes(table, changes), "the plan")
-
-
-def half_precision(plan: TranscodersPlan) -> bool:
-    """Whether codes are chosen in bfloat16."""
-    if plan.precision != "auto":
-        return plan.precision == "bfloat16"
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags

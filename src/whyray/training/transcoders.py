@@ -42,7 +42,7 @@ def train_transcoders(plan: TranscodersPlan, activations: Path, out: Path, repor
         for trouble in store.troubles if report else ():
             report(0, 0, trouble)  # type: ignore[misc]
         missing = [n for n in range(plan.members) if finished_member(out, n, plan) is None]
-        watch = _watch(plan, out, report, lambda: signals.caught is not None)
+        watch = _watch(plan.members, len(missing), out, report, lambda: signals.caught is not None)
         if missing and not run_groups(Job(out.resolve(), activations.resolve(), plan), missing, watch):
             error = Stopped("stopped; run again to go on from there")
             error.exit_code = 128 + (signals.caught or 2)
@@ -73,19 +73,20 @@ def _begin(plan: TranscodersPlan, store: ActivationStore, out: Path) -> Frame:
     return frame
 
 
-def _watch(plan: TranscodersPlan, out: Path, report: Report | None, stop: Callable[[], bool]) -> Callable[[Live], bool]:
+def _watch(
+    members: int, missing: int, out: Path, report: Report | None, stop: Callable[[], bool]
+) -> Callable[[Live], bool]:
     """Writes the live table at most once a second, reports its medians, and says when to stop."""
     last = 0.0
 
     def watch(live: Live) -> bool:
         nonlocal last
         done = sum(facts["share"] for facts in live.values())
-        if live and (time.monotonic() - last > 1 or done >= len(live)):
+        if live and (time.monotonic() - last > 1 or done >= missing):
             last = time.monotonic()
             (out / TABLE).write_text(live_table(live))
             if report is not None:
-                finished = plan.members - len(live) + done
-                report(round(100 * finished), 100 * plan.members, medians(live))
+                report(round(100 * (members - missing + done)), 100 * members, medians(live))
         return stop()
 
     return watch
