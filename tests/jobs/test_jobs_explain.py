@@ -171,3 +171,9 @@ def test_a_key_that_is_no_pair_is_said(model: whyray.Classifier, pictures: list[
     explained = whyray.explain(model, pictures[0], explainers=["centre"])
     with pytest.raises(SettingError, match="a finding and an explainer"):
         explained["edema"]  # type: ignore[index]
+
+
+def test_an_animation_that_is_not_made_is_said_before_any_work(model: whyray.Classifier, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="webp, gif, mp4, png or none"):
+        whyray.explain_files(["nowhere.png"], tmp_path / "out", classifier=model, animation="avi")
+    assert not (tmp_path / "out").exists()
