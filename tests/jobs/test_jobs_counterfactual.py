@@ -19,7 +19,7 @@ from whyray.cards import Preparation
 from whyray.contracts import Classifier
 from whyray.datasets.phantom import PhantomSet
 from whyray.errors import DataError, SettingError, Stopped, UnknownName, UnmetNeed
-from whyray.jobs._counterfactual_bench import calls
+from whyray.jobs._counterfactual_bench import calls, rule_of
 from whyray.jobs._counterfactual_tables import POOLED
 from whyray.jobs.counterfactual import Counterfactuals, WhatIf, evaluate_counterfactual
 from whyray.jobs.evaluate import counterfactual_into
@@ -255,6 +255,8 @@ def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
 
 def test_called_is_the_operating_point_else_the_prevalence_else_a_half() -> None:
     assert calls(Prediction("edema", 0, 0.3, threshold=0.2, prevalence=0.5))
+    assert rule_of(Prediction("edema", 0, 0.3, threshold=0.2, prevalence=0.5)) == "operating point 0.2"
+    assert rule_of(Prediction("edema", 0, 0.3, prevalence=0.5)) == "prevalence 0.5"
     assert calls(Prediction("edema", 0, 0.3, prevalence=0.2)) and not calls(Prediction("edema", 0, 0.3, prevalence=0.4))
     assert calls(Prediction("edema", 0, 0.6)) and not calls(Prediction("edema", 0, 0.4))
 

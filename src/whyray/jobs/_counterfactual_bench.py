@@ -67,6 +67,13 @@ def calls(said: Prediction) -> bool:
     return said.positive
 
 
+def rule_of(said: Prediction) -> str:
+    """What ``calls`` compares this finding's probability with."""
+    if said.threshold is not None:
+        return f"operating point {said.threshold:.3g}"
+    return "0.5" if said.prevalence is None else f"prevalence {said.prevalence:.3g}"
+
+
 class Bench:
     """What all pictures of one run share.
 
@@ -178,14 +185,7 @@ class Bench:
         self, case: Case, radiograph: Radiograph, findings: Sequence[str], truth: Mapping[str, Bits]
     ) -> Subject:
         said = {p.finding: p for p in predict(self.classifier, [radiograph])[0] if p.finding in findings}
-        for finding, p in said.items():
-            self.rules[finding] = (
-                f"operating point {p.threshold:.3g}"
-                if p.threshold is not None
-                else f"prevalence {p.prevalence:.3g}"
-                if p.prevalence is not None
-                else "0.5"
-            )
+        self.rules |= {finding: rule_of(p) for finding, p in said.items()}
         probability, called = {f: p.probability for f, p in said.items()}, {f: calls(p) for f, p in said.items()}
         return Subject(case, radiograph.name, tuple(truth), (), probability, called, most_specific(findings))
 
