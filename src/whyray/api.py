@@ -10,6 +10,7 @@ from .contracts import Classifier, Dataset
 from .errors import SettingError
 from .jobs.explain import Explained, Plan, explain_radiographs
 from .jobs.files import Batch, explain_files, predict_files, silent
+from .jobs.patterns import browse_patterns, build_patterns, list_patterns, name_patterns, pattern_lines
 from .jobs.plan import EvaluationPlan
 from .models.wrapped import wrap
 from .registry import MODELS
@@ -33,6 +34,8 @@ __all__ = [
     "Explained",
     "Plan",
     "analyse_study",
+    "browse_patterns",
+    "build_patterns",
     "check_dataset",
     "evaluate_classifier",
     "evaluate_counterfactual",
@@ -47,12 +50,15 @@ __all__ = [
     "extract_mimic_nle",
     "fetch_model",
     "import_study",
+    "list_patterns",
     "load_dataset",
     "load_image",
     "load_model",
     "map_options",
     "model_layers",
     "model_names",
+    "name_patterns",
+    "pattern_lines",
     "predict",
     "predict_files",
     "run_recipe",

@@ -94,8 +94,9 @@ def test_a_gallery_names_images_and_what_is_kept_is_the_same(tmp_path: Path) -> 
     assert [f.case for f in every[0].quantiles] == ["phantom-2"]
     assert [f.case for f in every[0].near_misses] == ["phantom-3", "phantom-4"]
     every = [*every, Gallery(top=(Firing("folder:x", "7", 5, 0.25, (5, 8)),)), Gallery()]
-    save_galleries(tmp_path, every, "f" * 64, cells=9)
-    assert load_galleries(tmp_path, "f" * 64) == every
+    about = [{"origin": "statistics"}, {}, {}]
+    save_galleries(tmp_path, every, "f" * 64, 9, about)
+    assert load_galleries(tmp_path, "f" * 64) == (every, about)
 
 
 def test_galleries_of_another_classifier_or_without_a_part_are_refused(tmp_path: Path) -> None:

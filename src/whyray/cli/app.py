@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import data, evaluate, models, nle, study, train
+from . import data, evaluate, models, nle, patterns, study, train
 from .options import Anonymous, Card, Device, Images, Json, Layer, Model, Seed, Threads, Voi, Weights
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
 app.add_typer(nle.app, name="nle")
+app.add_typer(patterns.app, name="patterns")
 app.add_typer(study.app, name="study")
 
 

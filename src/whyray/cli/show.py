@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..jobs.language import Language
     from ..jobs.localisation import Localisation
     from ..jobs.nle import Extracted
+    from ..jobs.patterns_name import Named
     from ..jobs.study import Study
     from ..jobs.study_forms import Exported, Imported
     from ..metrics.significance import Difference
@@ -230,7 +231,7 @@ def _differences(found: Mapping[str, Sequence[Difference]]) -> list[dict[str, An
     ]
 
 
-def data_report(report: DataReport | Study | Extraction | Exported | Imported, as_json: bool) -> None:
+def data_report(report: DataReport | Study | Extraction | Exported | Imported | Named, as_json: bool) -> None:
     """What has lines for people and fields for machines: the check of a data set, the analysis of a reader study."""
     if as_json:
         document(asdict(report))

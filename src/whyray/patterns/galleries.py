@@ -5,7 +5,7 @@ A gallery names images by data set and case; it never holds a picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -74,11 +74,16 @@ class Maps(Protocol):
 
 def fired(bank: Maps, tokens: NDArray[np.float32]) -> Fired:
     """What every pattern did on images with these tokens ``[n, cells, d]``."""
-    maps = np.asarray(bank.maps(tokens), np.float32)
+    return from_maps(bank.maps(tokens), np.asarray(tokens, np.float32).mean(axis=1))
+
+
+def from_maps(maps: NDArray[np.floating[Any]], embeddings: NDArray[np.float32]) -> Fired:
+    """The same from activation maps ``[n, p, c]`` and the images' embeddings ``[n, d]``."""
+    maps = np.asarray(maps, np.float32)
     peaks = maps.argmax(axis=2).astype(np.int32)
     strengths = maps.max(axis=2)
     above = (maps >= HALF * strengths[:, :, None]) & (strengths[:, :, None] > 0)
-    return Fired(strengths, peaks, np.packbits(above, axis=2), np.asarray(tokens, np.float32).mean(axis=1))
+    return Fired(strengths, peaks, np.packbits(above, axis=2), embeddings)
 
 
 def joined(parts: Sequence[Fired]) -> Fired:
@@ -150,8 +155,13 @@ def galleries(
     ]
 
 
-def save_galleries(folder: Path, every: Sequence[Gallery], fingerprint: str, cells: int) -> Path:
-    """Write the galleries of a bank, in its order, as an artefact of the classifier with ``fingerprint``."""
+def save_galleries(
+    folder: Path, every: Sequence[Gallery], fingerprint: str, cells: int, about: Sequence[Mapping[str, Any]] = ()
+) -> Path:
+    """Write the galleries of a bank, in its order, as an artefact of the classifier with ``fingerprint``.
+
+    ``about`` holds what else is to be kept of each pattern, as plain JSON.
+    """
     import torch
 
     from ..io.artefacts import Artefact, save_artefact
@@ -168,12 +178,12 @@ def save_galleries(folder: Path, every: Sequence[Gallery], fingerprint: str, cel
         "activations": torch.tensor([f.activation for *_, f in rows], dtype=torch.float32),
         "regions": torch.from_numpy(np.packbits(bits, axis=1)),
     }
-    facts = {"patterns": len(every), "cells": cells, "images": [list(key) for key in images]}
+    facts = {"patterns": len(every), "cells": cells, "images": [list(key) for key in images], "about": list(about)}
     return save_artefact(folder, Artefact(KIND, fingerprint, tensors, facts))
 
 
-def load_galleries(folder: Path, fingerprint: str) -> list[Gallery]:
-    """The galleries of a bank, in its order. Raises WeightsError and FingerprintError."""
+def load_galleries(folder: Path, fingerprint: str) -> tuple[list[Gallery], list[dict[str, Any]]]:
+    """(the galleries of a bank, in its order, what else was kept of each). Raises WeightsError, FingerprintError."""
     from ..io.artefacts import load_artefact
 
     kept = load_artefact(folder, KIND, fingerprint)
@@ -190,7 +200,7 @@ def load_galleries(folder: Path, fingerprint: str) -> list[Gallery]:
         raise WeightsError(
             f"the galleries in {folder.name} are damaged; build them again: whyray patterns build"
         ) from None
-    return [Gallery(*(tuple(group) for group in three)) for three in groups]
+    return [Gallery(*(tuple(group) for group in three)) for three in groups], list(kept.facts.get("about", ()))
 
 
 def _one_each(rows: Sequence[int], patients: Sequence[str], most: int) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,12 +131,19 @@ def matched_negatives(
     return found
 
 
-def named_by(annotator: Annotator, cases: Cases, pattern: int, describe: Describe, budget: Budget) -> Checked:
+def named_by(
+    annotator: Annotator,
+    cases: Cases,
+    pattern: int,
+    describe: Describe,
+    budget: Budget,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Checked:
     """Ask for a name, then check it. A question without a usable answer is left out; BudgetSpent is raised."""
     if min(len(cases.positives), len(cases.negatives)) < FEWEST or not cases.shown:
         return Checked(trouble=f"fewer than {FEWEST} held-out images of each kind: a name could not be checked")
     try:
-        proposed = ask(annotator, _naming_parts(cases, pattern, describe), budget, _has_name)
+        proposed = ask(annotator, _naming_parts(cases, pattern, describe), budget, _has_name, sleep)
     except NoAnswer as error:
         return Checked(trouble=str(error))
     name = printable(" ".join(str(proposed["name"]).split()))[:LONGEST]
@@ -147,7 +155,7 @@ def named_by(annotator: Annotator, cases: Cases, pattern: int, describe: Describ
     for i in order:
         image, outlined, truth = told[i]
         try:
-            said = ask(annotator, [question, describe(image, outlined)], budget, _has_verdict)
+            said = ask(annotator, [question, describe(image, outlined)], budget, _has_verdict, sleep)
         except NoAnswer:
             continue
         right[truth].append(bool(said["shows"]) == truth)
