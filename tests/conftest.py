@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from whyray.contracts import Context
+from whyray.contracts import Classifier, Context
 
 
 @pytest.fixture(scope="session")
@@ -21,18 +23,52 @@ def dev_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def with_artefacts() -> Context:
-    """A context whose artefacts are untrained ones, for any classifier: enough for promises, not for pictures."""
+def with_artefacts() -> Callable[[Classifier], Context]:
+    """classifier -> a context whose artefacts are untrained ones: enough for promises, not for pictures."""
+
+    def context(classifier: Classifier) -> Context:
+        makers = {"autoencoder": untrained_autoencoder, "patterns": untrained_bank}
+        return Context(artefact=lambda kind, _fingerprint: makers[kind](classifier))
+
+    return context
+
+
+def untrained_autoencoder(classifier: Classifier) -> Any:
+    """A tiny autoencoder of grey pictures."""
     import torch
 
     from whyray.cards import Preparation
     from whyray.models._autoencoders import Autoencoder
     from whyray.networks.autoencoder import SmallAE
 
-    def artefact(_kind: str, fingerprint: str) -> Autoencoder:
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            module = SmallAE(widths=(4, 8, 8), latent=3).eval().requires_grad_(False)
-        return Autoencoder("tiny", module, Preparation(size=(64, 64), mean=(0.5,), std=(0.25,)), fingerprint)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = SmallAE(widths=(4, 8, 8), latent=3).eval().requires_grad_(False)
+    return Autoencoder("tiny", module, Preparation(size=(64, 64), mean=(0.5,), std=(0.25,)), classifier.fingerprint)
 
-    return Context(artefact=artefact)
+
+def untrained_bank(classifier: Classifier) -> Any:
+    """Two random members of eight latents, half of which are four patterns."""
+    import numpy as np
+
+    from whyray.patterns.bank import Pattern, PatternBank
+    from whyray.patterns.site import site_of
+
+    site, rng = site_of(classifier), np.random.default_rng(0)
+    decoder = rng.normal(size=(16, site.d_out))
+    return PatternBank(
+        fingerprint=classifier.fingerprint,
+        findings=classifier.findings,
+        site=site,
+        basis=None,
+        members=2,
+        k=3,
+        kind="topk",
+        encoder=rng.normal(size=(16, site.d_in)).astype(np.float32),
+        encoder_bias=rng.normal(size=16).astype(np.float32),
+        threshold=None,
+        readout=(0.1 * decoder @ site.weights.T).astype(np.float32),
+        base=np.zeros(len(site.bias)),
+        cluster=np.array([0, 1, 2, 3, -1, -1, -1, -1] * 2),
+        patterns=tuple(Pattern(f"p{i:04d}") for i in range(4)),
+    )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyray.contracts import cells_to_pixels
-from whyray.explanations import Attribution, Counterfactual, Statement, resample
+from whyray.explanations import Attribution, Counterfactual, PatternSum, Statement, resample
 from whyray.types import Provenance
 
 MADE = Provenance("test", 1, {}, 0, "0" * 64, "0" * 64, "0" * 64, "torch/float32/cpu", 0.0, "0")
@@ -123,3 +123,29 @@ def test_what_else_moves_along_the_path() -> None:
     assert counterfactual().alignment() == {"mass": 1.0, "edema": -0.5} and counterfactual().zero == 1
     with pytest.raises(ValueError, match="known: max, mean"):
         counterfactual().attribution("largest")  # type: ignore[arg-type]
+
+
+def test_a_sum_of_patterns_adds_up_and_gives_each_map() -> None:
+    made = PatternSum(
+        finding="mass",
+        provenance=MADE,
+        patterns=("p1", "p2"),
+        names=("p1", "p2"),
+        categories=("unassigned", "unassigned"),
+        contributions=np.array([2.0, -0.5]),
+        probabilities=np.array([0.1, 0.6]),
+        probability=0.4,
+        bias=-3.0,
+        others=0.25,
+        unnamed=0.5,
+        residual=-0.125,
+        maps=np.array([[[2.0, 0]], [[0, -0.5]]], np.float32),
+        rest=np.zeros((1, 2), np.float32),
+        to_source=cells_to_pixels((1, 2), (4, 8)),
+        source_shape=(4, 8),
+    )
+    assert made.logit == -0.875 and made.attribution().unit == "logit"
+    np.testing.assert_array_equal(made.attribution().values, [[2.0, -0.5]])
+    np.testing.assert_array_equal(made.attribution("p2").values, [[0, -0.5]])
+    with pytest.raises(ValueError, match="shows p1, p2"):
+        made.attribution("p3")

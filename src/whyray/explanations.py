@@ -147,29 +147,50 @@ _CHANGES: dict[str, Callable[[NDArray[np.float64], int], NDArray[np.float64]]] =
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PatternSum(Explanation):
-    """What: ``logit = bias + sum(contributions) + unnamed + residual``.
+    """What: ``logit = bias + sum(contributions) + others + unnamed + residual``.
 
-    patterns       ids of the bank's patterns that carry the prediction, largest first.
+    patterns       ids of the patterns shown, largest contribution first: those that carry the prediction, then the
+                   strongest against it. ``names``: what to call them; ``categories``: theirs.
     contributions  float64 ``[p]``, one a pattern, in logits.
     maps           float32 ``[p, h', w']``: where each pattern fired; each sums to its contribution.
+    probabilities  float64 ``[p]``: the probability without each pattern, measured by running the head again.
+    probability    with all of them.
+    others         the named patterns that are not shown.
+    unnamed        what fired without being a pattern of the bank.
+    residual       what the bank does not reproduce.
+    rest           float32 ``[h', w']``: others + unnamed + residual, by cell; with the maps it sums to logit - bias.
     """
 
     kind: ClassVar[str] = "pattern_sum"
     patterns: tuple[str, ...]
+    names: tuple[str, ...]
+    categories: tuple[str, ...]
     contributions: NDArray[np.float64]
+    probabilities: NDArray[np.float64]
+    probability: float
     bias: float
+    others: float
     unnamed: float
     residual: float
     maps: NDArray[np.float32]
+    rest: NDArray[np.float32]
     to_source: NDArray[np.float64]
     source_shape: tuple[int, int]
 
-    def attribution(self) -> Attribution:
-        """The sum of the patterns' maps, in logits."""
+    @property
+    def logit(self) -> float:
+        """The sum of all parts."""
+        return float(self.bias + self.contributions.sum() + self.others + self.unnamed + self.residual)
+
+    def attribution(self, pattern: str = "") -> Attribution:
+        """The sum of the shown patterns' maps, or the map of one of them, in logits. Raises ValueError for another."""
+        if pattern and pattern not in self.patterns:
+            raise ValueError(f"the pattern {pattern!r} came; this explanation shows {', '.join(self.patterns)}")
+        values = self.maps[self.patterns.index(pattern)] if pattern else self.maps.sum(axis=0)
         return Attribution(
             finding=self.finding,
             provenance=self.provenance,
-            values=self.maps.sum(axis=0),
+            values=values,
             to_source=self.to_source,
             source_shape=self.source_shape,
             unit="logit",

@@ -22,7 +22,7 @@ import numpy as np
 
 from .contracts import Classifier, Context, Dataset, Explainer, Metric
 from .errors import UnmetNeed
-from .explanations import Attribution, Counterfactual, Explanation, Statement
+from .explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
 from .findings import finding
 from .types import Case, Radiograph, array_hash
 
@@ -195,6 +195,9 @@ def _check_results(
             if isinstance(explanation, Counterfactual):
                 _check_path(explanation, classifier)
                 _check_map(explanation.attribution(), picture)
+            if isinstance(explanation, PatternSum):
+                _check_sum(explanation)
+                _check_map(explanation.attribution(), picture)
             if isinstance(explanation, Statement):
                 assert explanation.text.strip() and explanation.evidence
 
@@ -216,6 +219,18 @@ def _check_path(explanation: Counterfactual, classifier: Classifier) -> None:
     assert explanation.probabilities.shape == (k,) and np.all(
         (explanation.probabilities >= 0) & (explanation.probabilities <= 1)
     )
+
+
+def _check_sum(explanation: PatternSum) -> None:
+    p = len(explanation.patterns)
+    assert explanation.maps.ndim == 3 and len(explanation.maps) == p
+    assert explanation.rest.shape == explanation.maps.shape[1:]
+    assert len(explanation.names) == len(explanation.categories) == len(explanation.contributions) == p
+    assert explanation.checks["sum_gap"] <= 1e-4, f"the parts miss the logit by {explanation.checks['sum_gap']:.2g}"
+    gap = np.abs(explanation.maps.sum(axis=(1, 2)) - explanation.contributions).max(initial=0.0)
+    assert gap <= 1e-4, f"a map misses its contribution by {gap:.2g}"
+    whole = float(explanation.maps.sum(dtype=np.float64) + explanation.rest.sum(dtype=np.float64))
+    assert abs(whole - (explanation.logit - explanation.bias)) <= 1e-3, "the maps and the rest miss the prediction"
 
 
 def _check_features(classifier: Classifier, x: Any, logits: Any) -> None:
@@ -279,7 +294,7 @@ def _assert_close(
 ) -> None:
     for a, b in zip(first, second, strict=True):
         for name, explanation in a.items():
-            if isinstance(explanation, Attribution | Counterfactual):
+            if isinstance(explanation, Attribution | Counterfactual | PatternSum):
                 other = b[name]
                 assert isinstance(other, type(explanation))
                 first_map, second_map = (e.attribution().values for e in (explanation, other))

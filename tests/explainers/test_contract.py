@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from whyray.contracts import Asked, Context
 from whyray.networks.densenet import DenseNet
 from whyray.registry import EXPLAINERS, explainer
 
+Artefacts = Callable[[whyray.Classifier], Context]
+
 
 @pytest.fixture(scope="module")
 def small() -> whyray.Classifier:
@@ -23,14 +25,15 @@ def small() -> whyray.Classifier:
 
 
 @pytest.mark.parametrize("name", EXPLAINERS.names())
-def test_on_a_formula(name: str, with_artefacts: Context) -> None:
-    whyray.testing.check_explainer(explainer(name), whyray.load_model("analytic"), context=with_artefacts)
+def test_on_a_formula(name: str, with_artefacts: Artefacts) -> None:
+    analytic = whyray.load_model("analytic")
+    whyray.testing.check_explainer(explainer(name), analytic, context=with_artefacts(analytic))
 
 
 @pytest.mark.parametrize("name", EXPLAINERS.names())
-def test_on_a_network_in_training_mode(name: str, small: whyray.Classifier, with_artefacts: Context) -> None:
+def test_on_a_network_in_training_mode(name: str, small: whyray.Classifier, with_artefacts: Artefacts) -> None:
     small.module.train()
-    whyray.testing.check_explainer(explainer(name), small, context=with_artefacts)
+    whyray.testing.check_explainer(explainer(name), small, context=with_artefacts(small))
     assert small.module.training
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,9 @@ FEWER = {  # samples, where these alone take the time: promises do not depend on
 
 
 @pytest.mark.parametrize("name", EXPLAINERS.names())
-def test_every_explainer_works_on_mini(name: str, with_artefacts: Context) -> None:
-    check_explainer(explainer(FEWER.get(name, name)), whyray.load_model("mini"), context=with_artefacts)
+def test_every_explainer_works_on_mini(name: str, with_artefacts: Callable[[whyray.Classifier], Context]) -> None:
+    mini = whyray.load_model("mini")
+    check_explainer(explainer(FEWER.get(name, name)), mini, context=with_artefacts(mini))
 
 
 def test_mini_is_small_fine_grained_and_declared() -> None:

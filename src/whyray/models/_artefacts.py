@@ -11,6 +11,7 @@ from ..errors import UnmetNeed
 from ..io.artefacts import NAME
 
 BUNDLED = Path(__file__).parent / "weights"
+MAKE = {"patterns": "build them (whyray patterns build)"}  # what is not trained by ``whyray train KIND``
 
 
 def artefact_folder(kind: str, classifier: Classifier) -> Path:
@@ -25,10 +26,8 @@ def artefact_folder(kind: str, classifier: Classifier) -> Path:
             continue
         if isinstance(data, dict) and data.get("kind") == kind and data.get("fingerprint") == classifier.fingerprint:
             return folder
-    raise UnmetNeed(
-        f"{classifier.name} has no {kind}: train one (whyray train {kind}), and name its folder or put it into "
-        f"{_cache()}/"
-    )
+    make = MAKE.get(kind, f"train one (whyray train {kind})")
+    raise UnmetNeed(f"{classifier.name} has no {kind}: {make}, and name its folder or put it into {_cache()}/")
 
 
 def _folders() -> Iterator[Path]:

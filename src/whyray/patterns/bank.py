@@ -225,8 +225,8 @@ def bank_for(classifier: Classifier, folder: str = "") -> PatternBank:
 
 def _pattern(values: Mapping[str, Any]) -> Pattern:
     """A pattern from JSON: lists become tuples, null becomes NaN."""
-    plain = {k: tuple(v) if isinstance(v, list) else float("nan") if v is None else v for k, v in values.items()}
-    return Pattern(**plain)
+    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return Pattern(**{k: float("nan") if v is None else v for k, v in plain.items()})
 
 
 def _finite(value: Any) -> Any:

@@ -9,7 +9,7 @@ nearest-neighbour chains), in memory that grows with the pairs that are alike.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BLOCK = 2048  # rows of a block of similarities: 16 MB
 
 
-def unit_rows(values: NDArray[np.floating]) -> Float:  # type: ignore[type-arg]
+def unit_rows(values: NDArray[np.floating[Any]]) -> Float:
     """Rows at length 1; a row of zeros stays zero."""
     size = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(np.divide(values, size, out=np.zeros_like(values), where=size > 0), np.float32)

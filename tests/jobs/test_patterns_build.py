@@ -1,0 +1,156 @@
+"""From an ensemble with planted patterns to a bank: what was planted is found, nothing else; resume; refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import whyray
+from whyray.errors import DataError, FingerprintError, Stopped
+from whyray.jobs.patterns_build import build_patterns
+from whyray.patterns.activations import ActivationStore, Layout, Part, write_activations
+from whyray.patterns.bank import load_bank
+from whyray.patterns.funnel import GatePlan
+from whyray.patterns.members import Member, write_ensemble, write_member
+from whyray.patterns.site import Basis, site_of
+from whyray.types import Case, Radiograph
+
+PLANTED, WIDTH, CHANNELS = 3, 8, 6
+PLAN = GatePlan(density=(1e-4, 0.5), leading=1.0, top=8, correlation=0.5)
+
+
+class Eyes(nn.Module):
+    """Six channels that look for six levels of grey in 4 x 4 cells, and a linear head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(1, CHANNELS, 16, stride=16), nn.ReLU())
+        self.classifier = nn.Linear(CHANNELS, 2)
+        torch.manual_seed(1)
+        with torch.no_grad():
+            self.features[0].weight.copy_(torch.randn(CHANNELS, 1, 16, 16) / 16)
+            self.classifier.weight.copy_(torch.randn(2, CHANNELS))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(x).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def eyes() -> whyray.Classifier:
+    return whyray.wrap(Eyes(), findings=["edema", "mass"], size=64, name="eyes", layer="features")
+
+
+@pytest.fixture(scope="module")
+def store(eyes: whyray.Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 pictures of blocks; 40 of them are the validation split."""
+
+    def picture(i: int) -> Radiograph:
+        rng = np.random.default_rng(i)
+        return Radiograph(np.clip(rng.normal(0.5, 0.3, (64, 64)), 0, 1).astype(np.float32), name=str(i))
+
+    cases = [
+        Case(f"c{i}", lambda i=i: picture(i), patient=f"p{i}", split="val" if i < 40 else "train") for i in range(60)
+    ]
+    return write_activations(
+        eyes, [Part("made", cases)], tmp_path_factory.mktemp("a") / "store", layout=Layout(numbers="float32")
+    )
+
+
+@pytest.fixture(scope="module")
+def ensemble(eyes: whyray.Classifier, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten members: three latents that all share, up to noise, and five of their own that hardly fire."""
+    folder, site = tmp_path_factory.mktemp("e") / "ensemble", site_of(eyes)
+    folder.mkdir()
+    read = ActivationStore(store)
+    tokens = read.tokens(read.where("val")).reshape(-1, CHANNELS)
+    mean = tokens.mean(axis=0)
+    basis = Basis(mean, np.eye(CHANNELS, dtype=np.float32))
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.normal(size=(CHANNELS, CHANNELS)))[0][:PLANTED]
+    plan = {"k": WIDTH, "kind": "topk", "width": WIDTH}
+    rows = []
+    for number in range(10):
+        encoder = np.concatenate([directions, rng.normal(size=(WIDTH - PLANTED, CHANNELS))])
+        encoder += 0.02 * rng.normal(size=encoder.shape)
+        before = (tokens - mean) @ encoder.T
+        share = np.r_[np.full(PLANTED, 0.9), np.full(WIDTH - PLANTED, 0.97)]
+        bias = -np.array([np.quantile(before[:, i], share[i]) for i in range(WIDTH)])
+        decoder = np.concatenate([directions, rng.normal(size=(WIDTH - PLANTED, CHANNELS))])
+        decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
+        arrays = [a.astype(np.float32) for a in (encoder, bias, decoder, mean)]
+        rows.append({"sha256": write_member(folder, number, Member(*arrays, k=WIDTH)), "results": {"loss": 1.0}})
+    return write_ensemble(folder, fingerprint=eyes.fingerprint, site=site, basis=basis, plan=plan, members=rows)
+
+
+def test_what_was_planted_is_found(eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path) -> None:
+    made = build_patterns(ensemble, store, eyes, tmp_path / "bank", plan=PLAN)
+    sizes = np.bincount(made.cluster[made.cluster >= 0])
+    gates = {g["gate"]: (g["before"], g["after"]) for g in made.facts["funnel"]}
+    assert gates["density"] == (80, 80) and gates["stability"][1] >= 30 and gates["de-duplication"][1] >= PLANTED
+    planted = made.cluster.reshape(10, WIDTH)[:, :PLANTED]
+    for column in planted.T:
+        assert len(set(column.tolist())) == 1, "a planted pattern is in pieces"
+    kept = {int(c) for c in planted[0]} - {-1}
+    assert kept and all(sizes[c] >= 10 for c in kept)
+    assert all(made.patterns[c].stability == 1 for c in kept)
+    again = load_bank(tmp_path / "bank", eyes)
+    np.testing.assert_array_equal(again.cluster, made.cluster)
+    assert 0 <= made.facts["halves"]["shared"] <= 1 and "funnel" in (tmp_path / "bank/funnel.html").read_text()
+
+
+def test_what_is_taken_out_is_what_it_adds(
+    eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path
+) -> None:
+    """The head is linear, so the measured change is the contribution, averaged over the strongest pictures."""
+    made = build_patterns(ensemble, store, eyes, tmp_path / "bank", plan=PLAN)
+    from whyray.patterns.sums import decompose
+
+    read = ActivationStore(store)
+    val = read.where("val")
+    tokens = read.tokens(val)
+    strengths = made.activations(tokens)
+    parts = np.stack([decompose(made, t, t).named for t in tokens])
+    for p, pattern in enumerate(made.patterns):
+        top = np.argsort(-strengths[:, p], kind="stable")[: PLAN.top]
+        wanted = np.abs(parts[top, p].mean(axis=0)).max()
+        assert pattern.relevance == pytest.approx(wanted, rel=1e-3)
+
+
+def test_a_stopped_build_makes_no_member_twice(
+    eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import whyray.jobs.patterns_build as module
+
+    straight = build_patterns(ensemble, store, eyes, tmp_path / "straight", plan=PLAN)
+    counted: list[int] = []
+    real = module._activity
+    monkeypatch.setattr(module, "_activity", lambda m, n, p: (counted.append(n), real(m, n, p))[1])
+    with pytest.raises(Stopped):
+        build_patterns(ensemble, store, eyes, tmp_path / "b", plan=PLAN, cancelled=lambda: len(counted) == 4)
+    resumed = build_patterns(ensemble, store, eyes, tmp_path / "b", plan=PLAN)
+    assert sorted(counted) == list(range(10))
+    np.testing.assert_array_equal(resumed.cluster, straight.cluster)
+    assert (tmp_path / "b/artefact.safetensors").read_bytes() == (
+        tmp_path / "straight/artefact.safetensors"
+    ).read_bytes()
+
+
+def test_refusals(eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="split 'test'"):
+        build_patterns(ensemble, store, eyes, tmp_path, plan=dataclasses.replace(PLAN, split="test"))
+    with pytest.raises(DataError, match="look at the funnel"):
+        build_patterns(ensemble, store, eyes, tmp_path, plan=dataclasses.replace(PLAN, moves=90.0))
+    facts = json.loads((ensemble / "ensemble.json").read_text())
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in ensemble.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    (other / "ensemble.json").write_text(json.dumps(facts | {"fingerprint": "0" * 64}))
+    with pytest.raises(FingerprintError, match="another classifier"):
+        build_patterns(other, store, eyes, tmp_path, plan=PLAN)
