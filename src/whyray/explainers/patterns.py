@@ -138,7 +138,7 @@ class _View:
             adds = self.found.named[every[start : start + 32]]  # [p, f], in logits of the whole picture
             changed = self.outputs[None].astype(np.float64) - (adds @ back)[:, None, :]
             value = torch.from_numpy(changed.astype(np.float32))
-            value = value.transpose(1, 2).unflatten(2, site.grid) if site.grid != (1, 1) else value[:, 0]
+            value = value.transpose(1, 2).reshape(len(value), -1, *site.grid) if site.grid != (1, 1) else value[:, 0]
             with torch.inference_mode():
                 logits.append(self.classifier.head(site.tap_out, value).double().cpu().numpy())
         measured = np.concatenate(logits)

@@ -225,8 +225,10 @@ def bank_for(classifier: Classifier, folder: str = "") -> PatternBank:
 
 def _pattern(values: Mapping[str, Any]) -> Pattern:
     """A pattern from JSON: lists become tuples, null becomes NaN."""
-    plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return Pattern(**{k: float("nan") if v is None else v for k, v in plain.items()})
+    plain: dict[str, Any] = {}
+    for name, value in values.items():
+        plain[name] = tuple(value) if isinstance(value, list) else float("nan") if value is None else value
+    return Pattern(**plain)
 
 
 def _finite(value: Any) -> Any:

@@ -48,7 +48,7 @@ class Sum:
         """``[f]``: the sum of all parts."""
         return np.asarray(self.bias + self.named.sum(axis=0) + self.unnamed + self.residual)
 
-    def maps(self, patterns: Sequence[int], column: int) -> Array:
+    def maps(self, patterns: Sequence[int] | NDArray[np.int64], column: int) -> Array:
         """``[len(patterns), cells]``: what each pattern adds to one logit in each cell; rows sum to ``named``."""
         bank, cells = self.bank, self.codes.shape[1]
         out = np.zeros((len(patterns), cells))
@@ -58,7 +58,7 @@ class Sum:
             out[row] = self.codes[latents].T @ share
         return out
 
-    def rest(self, patterns: Sequence[int], column: int) -> Array:
+    def rest(self, patterns: Sequence[int] | NDArray[np.int64], column: int) -> Array:
         """``[cells]``: everything but these patterns and the bias; with ``maps`` it sums to logit - bias."""
         bank, cells = self.bank, self.codes.shape[1]
         share = bank.readout[:, column].astype(np.float64) / (bank.members * cells)

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..explanations import Attribution, Counterfactual, Explanation
+from ..explanations import Attribution, Counterfactual, Explanation, PatternSum
 from ..io.records import NOTICE, ExplanationRecord, FindingRecord, Record, Results, file_stem
 from ..types import Radiograph
 from . import colours, figures
 from .animation import MAKERS, drawn_frames
 from .film import film
 from .pages import asset, digest, environment
+from .parts import parts
 from .regions import summary
 
 PREVIEW = 1024  # longest side of an embedded picture
@@ -74,6 +75,7 @@ def _animated(page: Page, finding: FindingRecord, entry: ExplanationRecord, kind
 def page_html(pages: Sequence[Page]) -> str:
     """The report as text."""
     style, script = (asset(f"report.{kind}") + asset(f"film.{kind}") for kind in ("css", "js"))
+    style += asset("parts.css")
     csp = (
         f"default-src 'none'; img-src data:; style-src '{digest(style)}'; "
         f"script-src '{digest(script)}'; base-uri 'none'; form-action 'none'"
@@ -148,9 +150,12 @@ def _finding(page: Page, finding: FindingRecord, key: str) -> dict[str, Any]:
 def _tile(
     page: Page, finding: FindingRecord, entry: ExplanationRecord, made: Explanation | str | None, key: str
 ) -> dict[str, Any]:
-    tile: dict[str, Any] = {"id": key, "record": entry, "map": None, "film": None, "text": getattr(made, "text", None)}
+    tile: dict[str, Any] = {"id": key, "record": entry, "map": None, "film": None, "sum": None}
+    tile["text"] = getattr(made, "text", None)
     if isinstance(made, Counterfactual):
         tile["film"] = film(made, finding.threshold)
+    if isinstance(made, PatternSum):
+        tile["sum"] = parts(made)
     attribution = _map(made)
     if attribution is not None:
         scale = page.scales.get(f"{finding.finding}/{entry.explainer}") or figures.scale_of([attribution])
