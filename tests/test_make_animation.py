@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,3 +74,21 @@ def test_nearer_is_the_way_to_the_twin(script: ModuleType, explainer: str) -> No
     assert found.nearer == pytest.approx(1 - end / start, abs=1e-6)
     there = replace(found.path, frames=np.stack([found.twin.pixels, *found.path.frames[1:]]))
     assert found.path.zero > 0 and replace(found, path=there).nearer == pytest.approx(1)
+
+
+def test_the_best_keeps_its_prediction_arrives_and_comes_nearest(script: ModuleType) -> None:
+    def case(kept: float, nearer: float, stop: str = "target") -> SimpleNamespace:
+        return SimpleNamespace(path=SimpleNamespace(checks={"kept": kept}, stop=("target", stop)), nearer=nearer)
+
+    lost, short, far, near = case(0.7, 0.9), case(1.0, 0.8, "monotone"), case(1.05, 0.1), case(0.95, 0.2)
+    assert script.best([lost, short, far, near]) is near
+    assert script.best([short, lost]) is lost, "none keeps and arrives"
+
+
+def test_the_committed_picture_is_small_and_loops(script: ModuleType) -> None:
+    if not script.TARGET.exists():
+        pytest.skip("docs/images/counterfactual.webp is not drawn yet: python docs/make_animation.py")
+    assert script.TARGET.stat().st_size < 400_000
+    with Image.open(script.TARGET) as film:
+        assert film.info["loop"] == 0 and film.n_frames > 4  # type: ignore[attr-defined]
+        assert film.size[0] == 3 * script.SIDE + 2 * script.GAP
