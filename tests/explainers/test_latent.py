@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from torch import Tensor
 
 import whyray
 from whyray.cards import Preparation
-from whyray.explainers._latent import TOLERANCE, Shift, search, shift_of
+from whyray.explainers._latent import Canvas, Shift, Side, shift_of
+from whyray.explainers._latent_search import TOLERANCE, Bound, Rules, Target, relinearised, search
 from whyray.models._autoencoders import Autoencoder
 from whyray.networks.autoencoder import SmallAE
 from whyray.networks.densenet import DenseNet
@@ -31,8 +33,13 @@ def formula(curve: Callable[[Tensor], Tensor], brightness: float = 0.0) -> Shift
     return Shift(z, direction, base, predict(decode(z))[0].numpy(), decode, predict)
 
 
+def bound_of(shift: Shift, wanted: float, side: Side = 1, distortion: float = 1e9, accuracy: float = 0.05) -> Bound:
+    (found,) = search(shift, [Target(0, 0, side, wanted)], Rules(distortion, accuracy=accuracy))
+    return found
+
+
 def test_a_straight_line_is_met_at_once() -> None:
-    (bound,) = search(formula(lambda lam: 2 + lam), [0], [1.7], sign=-1, distortion=1.0)
+    bound = bound_of(formula(lambda lam: 2 + lam), 1.7, side=-1)
     assert bound.stop == "target" and bound.lam == pytest.approx(-1.7, abs=0.06) and bound.lam <= -1.7
     assert len(bound.seen) <= 8
 
@@ -42,33 +49,33 @@ def test_a_bent_curve_is_followed_to_the_accuracy_asked_for(bend: float, wanted:
     def curve(lam: Tensor) -> Tensor:
         return torch.sinh(lam * bend) / bend
 
-    (bound,) = search(formula(curve), [0], [wanted], sign=1, distortion=1e9, accuracy=0.02)
+    bound = bound_of(formula(curve), wanted, accuracy=0.02)
     reached = float(curve(torch.tensor(bound.lam)))
     assert bound.stop == "target" and wanted <= reached <= wanted + 0.02 + 0.02 * wanted
 
 
 def test_where_the_prediction_turns_back_the_walk_ends() -> None:
-    (bound,) = search(formula(lambda lam: 2 - torch.cos(lam * np.pi / 2)), [0], [3.0], sign=1, distortion=1e9)
+    bound = bound_of(formula(lambda lam: 2 - torch.cos(lam * np.pi / 2)), 3.0)
     assert bound.stop == "monotone" and bound.lam > 1.6
     assert bound.seen[bound.lam][0] >= 2 - TOLERANCE  # the summit is at 2
 
 
 def test_a_picture_that_changes_too_much_ends_it() -> None:
-    (bound,) = search(formula(lambda lam: lam, brightness=0.05), [0], [4.0], sign=1, distortion=0.1)
+    bound = bound_of(formula(lambda lam: lam, brightness=0.05), 4.0, distortion=0.1)
     assert bound.stop == "distortion" and bound.lam == pytest.approx(1.0, abs=0.03) and bound.lam <= 1.0
 
 
 def test_what_never_gets_there_ends_at_the_range() -> None:
-    (bound,) = search(formula(lambda lam: torch.tanh(lam)), [0], [1.5], sign=1, distortion=1e9)
+    bound = bound_of(formula(lambda lam: torch.tanh(lam)), 1.5)
     assert bound.stop == "range" and bound.lam > 20
 
 
 def test_no_gradient_no_shift_and_nothing_asked_nothing_done() -> None:
     flat = formula(lambda lam: lam * 0)
     flat.directions.zero_()
-    (bound,) = search(flat, [0], [1.0], sign=-1, distortion=1.0)
+    bound = bound_of(flat, 1.0, side=-1)
     assert bound.lam == 0 and bound.stop == "flat"
-    (bound,) = search(formula(lambda lam: lam), [0], [0.0], sign=-1, distortion=1.0)
+    bound = bound_of(formula(lambda lam: lam), 0.0, side=-1)
     assert bound.lam == 0 and not bound.seen
 
 
@@ -98,3 +105,69 @@ def test_frames_are_the_same_alone_and_in_company() -> None:
     assert np.allclose(logits[:, 0], lambdas**2) and pictures.shape == (40, 4, 4)
     alone, _ = shift.frames([0], [lambdas[7]])
     assert np.array_equal(alone[0], pictures[7])
+
+
+def bending() -> Shift:
+    """A logit that saturates along its first direction; beyond, it grows along another one. Latent ``[1, 2, 1, 1]``."""
+
+    def curve(latents: Tensor) -> Tensor:
+        a, b = latents[:, 0, 0, 0], latents[:, 1, 0, 0]
+        return 4 * torch.sigmoid(2 * a) + 4 * b * torch.sigmoid(8 * (a - 1))
+
+    def gradients(latents: Tensor, _which: Sequence[int]) -> Tensor:
+        here = latents.detach().requires_grad_()
+        return torch.autograd.grad(curve(here).sum(), here)[0]
+
+    z = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
+    first = gradients(z, [0])
+
+    def decode(latents: Tensor) -> Tensor:
+        return latents.reshape(-1, 1, 2, 1)
+
+    def predict(pictures: Tensor) -> Tensor:
+        return curve(pictures.reshape(-1, 2, 1, 1))[:, None]
+
+    return Shift(z, first, decode(z), predict(decode(z))[0].numpy(), decode, predict, gradients)
+
+
+def test_a_way_of_several_steps_gets_where_a_straight_one_does_not() -> None:
+    targets, rules = [Target(0, 0, 1, 6.0), Target(0, 0, -1, 1.0)], Rules(1e9)
+    _, (straight, down) = relinearised(bending(), targets, rules, 1)
+    assert straight.stop != "target" and down.stop == "target"
+    shift, (bent, again) = relinearised(bending(), targets, rules, 6)
+    assert bent.stop == "target" and again.stop == "target"
+    lambdas = np.linspace(0, bent.lam, 30)
+    _, logits = shift.frames([0] * 30, lambdas.tolist())
+    assert np.all(np.diff(logits[:, 0]) > -TOLERANCE) and 6 <= logits[-1, 0] - logits[0, 0] <= 6.1
+    way = shift.latents([0] * 30, lambdas.tolist()).flatten(1)
+    steps = way.diff(dim=0).norm(dim=1)
+    unit = float(shift.directions.norm()) * lambdas[1]
+    assert steps.max() <= unit * 1.0001 and steps.sum() > 0.97 * 29 * unit  # lambda is the length of the way
+
+
+def test_a_bent_way_keeps_what_was_paid_for_before_the_bend() -> None:
+    shift = bending()
+    before = shift.latents([0, 0], [0.2, -0.2])
+    shift.frames([0, 0, 0], [0.2, 0.9, -0.2])
+    bent = shift.bent(1, {0: 0.5})
+    assert set(bent.paid) == {(0, 0.2), (0, -0.2)} and torch.equal(bent.latents([0, 0], [0.2, -0.2]), before)
+    assert not torch.allclose(bent.latents([0], [0.9]), shift.latents([0], [0.9]))
+    assert shift.bent(1, {}) is shift
+
+
+def test_a_place_is_paid_for_once() -> None:
+    shift = formula(lambda lam: lam)
+    calls = []
+    counted = replace(shift, decode=lambda z: (calls.append(len(z)), shift.decode(z))[1])
+    counted.frames([0, 0, 0, 0], [0.0, 1.0, 2.0, 1.0])
+    counted.frames([0, 0], [2.0, 0.0])
+    assert sum(calls) == 2
+
+
+def test_a_canvas_mixes_and_keeps_to_its_region() -> None:
+    original, first, made = (torch.full((1, 1, 2, 2), v) for v in (0.2, 0.4, 1.4))
+    region = torch.tensor([[1.0, 0.5], [0.0, 0.0]])
+    assert torch.allclose(Canvas(original, first, mix=0.25).shown(made), torch.full((1, 1, 2, 2), 1.0))
+    inside = Canvas(original, first, region=region).shown(made)[0, 0]
+    assert torch.allclose(inside, torch.tensor([[1.0, 0.9], [0.4, 0.4]]))
+    assert float(Canvas(original, first, clip=False).shown(made).max()) == pytest.approx(1.4)

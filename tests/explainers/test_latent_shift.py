@@ -14,7 +14,8 @@ from whyray.cards import Preparation
 from whyray.contracts import Context
 from whyray.datasets.phantom import phantom
 from whyray.errors import FingerprintError, SettingError, UnmetNeed
-from whyray.explainers.latent_shift import LatentShift, rising
+from whyray.explainers._latent_path import rising
+from whyray.explainers.latent_shift import LatentShift
 from whyray.explanations import Counterfactual
 from whyray.models._autoencoders import Autoencoder
 from whyray.types import Radiograph
@@ -50,7 +51,7 @@ def picture() -> Radiograph:
 
 
 def explained(
-    mini: whyray.Classifier, picture: Radiograph, ctx: Context, *findings: str, **settings: float
+    mini: whyray.Classifier, picture: Radiograph, ctx: Context, *findings: str, **settings: float | str
 ) -> list[Counterfactual]:
     (made,) = LatentShift(**settings).explain(mini, [picture], findings, ctx)  # type: ignore[arg-type]
     assert list(made) == list(findings) and all(isinstance(e, Counterfactual) for e in made.values())
@@ -95,6 +96,38 @@ def test_a_side_that_stops_short_says_why(mini: whyray.Classifier, picture: Radi
     assert "distortion" in made.stop and any("would have changed too much" in note for note in made.notes)
 
 
+def test_nothing_changes_outside_of_a_region(mini: whyray.Classifier) -> None:
+    large = Radiograph(np.kron(phantom(2000044, size=224).pixels, np.ones((2, 2), np.float32)))
+    (made,) = explained(mini, large, context(4), "pleural_effusion", region="0;224;224;448", removal=0.7)
+    changed = np.ptp(made.frames, axis=0) > 0
+    assert changed[115:, :109].mean() > 0.5 and not changed[:112].any() and not changed[:, 112:].any()
+    inverse = np.linalg.inv(made.to_source)
+    assert np.allclose((inverse @ [0, 224, 1])[:2], [0, 112], atol=0.5)
+    column = mini.findings.index("pleural_effusion")
+    assert np.all(np.diff(made.logits[:, column]) >= -0.02)
+
+
+def test_a_mixed_picture_keeps_its_share_of_the_radiograph(mini: whyray.Classifier, picture: Radiograph) -> None:
+    (plain,) = explained(mini, picture, context(8), "pleural_effusion")
+    (mixed,) = explained(mini, picture, context(8), "pleural_effusion", mix=0.5)
+    half = (plain.frames[plain.zero] + plain.base) / 2
+    assert np.allclose(mixed.frames[mixed.zero], half, atol=1e-5)
+    assert mixed.checks["reconstruction_error"] == pytest.approx(plain.checks["reconstruction_error"] / 2, rel=1e-3)
+
+
+def test_a_way_of_several_steps_still_rises(mini: whyray.Classifier, picture: Radiograph) -> None:
+    (made,) = explained(mini, picture, context(8), "pleural_effusion", steps=4, exaggeration=1, distortion=0.3)
+    values = made.logits[:, mini.findings.index("pleural_effusion")]
+    assert len(values) == 11 and values[-1] - values[0] > 2 and np.all(np.diff(values) >= -0.02)
+    assert made.provenance.settings["steps"] == 4
+
+
+def test_frames_rise_with_lambda_for_every_finding(mini: whyray.Classifier, picture: Radiograph) -> None:
+    for made in explained(mini, picture, context(16), *mini.findings[::3], frames=7):
+        assert np.all(np.diff(made.logits[:, mini.findings.index(made.finding)]) >= -0.02)
+        assert made.checks["looked"] <= 60
+
+
 def test_rising_keeps_the_frames_around_the_reconstruction() -> None:
     assert rising(np.array([0.5, 0.1, 0.4, 1.0, 2.0, 1.5]), 3).tolist() == [False, True, True, True, True, False]
     assert rising(np.array([0.0]), 0).tolist() == [True]
@@ -115,7 +148,8 @@ def test_an_autoencoder_of_another_classifier_is_refused(picture: Radiograph, tm
 
 
 @pytest.mark.parametrize(
-    "settings", [{"removal": 0}, {"removal": 1, "exaggeration": 1}, {"frames": 1}, {"distortion": 0}]
+    "settings",
+    [{"removal": 0}, {"removal": 1, "exaggeration": 1}, {"frames": 1}, {"distortion": 0}, {"steps": 0}, {"mix": 1}],
 )
 def test_settings_that_cannot_be(settings: dict[str, float]) -> None:
     with pytest.raises(SettingError):
@@ -132,5 +166,5 @@ def test_a_report_plays_it(
     made = whyray.explain(mini, picture, findings=["pleural_effusion"], explainers=["latent_shift:frames=5"])
     folder = made.save(tmp_path)
     text = (folder / "report.html").read_text()
-    assert text.count('class="frame') == 5 and "Drawn by a model, not a radiograph" in text
+    assert text.count('class="frame') == 5 and "Model-made picture, not a radiograph" in text
     assert any(p.name.endswith("latent_shift_frames_5.npz") or "latent_shift" in p.name for p in folder.glob("*.npz"))

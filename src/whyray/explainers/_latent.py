@@ -1,16 +1,20 @@
-"""Latent Shift in three steps (Cohen et al., MIDL 2021): direction, search along it, sweep of frames.
+"""Latent Shift's pictures (Cohen et al., MIDL 2021): a latent, the directions of some findings, frames along them.
 
-z = E(x), x'(lambda) = D(z + lambda g), g = d logit / dz at z. A negative lambda removes the finding. The published g is
-the gradient of the probability, which is p (1 - p) times ours: the same direction, another scale of lambda.
+z = E(x), x'(lambda) = D(z + lambda g), g = d value / dz at z. A negative lambda removes the finding. The value is the
+logit; the published one is the probability, whose g is p (1 - p) times ours: the same way, lambda in another unit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from ..engine.backends import Backend, runner_for
+from ..engine.gradients import check_precision
+from ..engine.passes import batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,21 +25,33 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-Stop = Literal["target", "monotone", "distortion", "range", "flat"]
 Side = Literal[-1, 1]
-GRID = (0.25, 0.5, 1.0, 2.0, 4.0)
-FARTHEST = 64.0  # times the lambda that a straight line would need
-TOLERANCE = 0.02  # logits: how far a prediction may turn back before it counts as turning back
+Place = tuple[int, float]  # (which of the findings, lambda)
+NEVER = 1e30  # a lambda that no search comes to
+
+
+@dataclass(frozen=True, eq=False)
+class Leg:
+    """A straight piece of the way of each finding: from |lambda| = ``start [f]`` along ``directions [f, d, h', w']``.
+
+    rates  ``[f]``: how fast the value grows there at first, a unit of lambda.
+    """
+
+    start: Array
+    directions: Tensor
+    rates: Array
 
 
 @dataclass(frozen=True, eq=False)
 class Shift:
-    """One radiograph's latent, its reconstruction and the directions of some findings.
+    """One radiograph's latent, its reconstruction and the ways of some findings.
 
     z          ``[1, d, h', w']``; directions ``[f, d, h', w']``.
-    base       reconstruction, grey ``[1, 1, h, w]``.
-    logits     of the reconstruction, all findings ``[F]``.
-    decode     latents ``[b, ...]`` -> grey ``[b, 1, h, w]``; predict: grey -> logits ``[b, F]``.
+    base       the picture at lambda = 0, grey ``[1, 1, h, w]``; logits: of it, all findings ``[F]``.
+    decode     latents ``[b, ...]`` -> grey ``[b, 1, h, w]``; predict: grey -> logits ``[b, F]``; without gradients.
+    gradients  latents ``[k, ...]`` and finding indices -> d value / d latent of each finding at its own, ``[k, ...]``.
+    bends      per side, the legs of the way after the first, which is straight from z.
+    paid       (finding, lambda) -> grey ``[h, w]`` and logits ``[F]``: a place is paid for once.
     """
 
     z: Tensor
@@ -44,147 +60,179 @@ class Shift:
     logits: Array
     decode: Callable[[Tensor], Tensor]
     predict: Callable[[Tensor], Tensor]
+    gradients: Callable[[Tensor, Sequence[int]], Tensor] | None = None
     batch: int = 16
+    check: Callable[[], None] = lambda: None
+    bends: Mapping[Side, tuple[Leg, ...]] = field(default_factory=dict)
+    paid: dict[Place, tuple[NDArray[np.float32], Array]] = field(default_factory=dict, repr=False)
+
+    def legs(self, side: Side) -> tuple[Leg, ...]:
+        """The way to one side, from lambda = 0."""
+        rates = self.directions.double().flatten(1).square().sum(1).cpu().numpy()
+        return Leg(np.zeros(len(rates)), self.directions, rates), *self.bends.get(side, ())
+
+    def latents(self, which: Sequence[int], lambdas: Sequence[float]) -> Tensor:
+        """Latents ``[k, d, h', w']`` of (finding index, lambda) pairs."""
+        rows, far = list(which), np.abs(lambdas)
+        made = self.z.expand(len(rows), -1, -1, -1).clone()
+        sides: tuple[Side, Side] = (-1, 1)
+        for side in sides:
+            legs = self.legs(side)
+            ends = [*(leg.start for leg in legs[1:]), np.full(len(self.directions), NEVER)]
+            for leg, end in zip(legs, ends, strict=True):
+                done = np.where(
+                    side * np.asarray(lambdas) > 0, np.clip(far, leg.start[rows], end[rows]) - leg.start[rows], 0
+                )
+                if done.any():
+                    made += made.new_tensor(side * done).reshape(-1, 1, 1, 1) * leg.directions[rows]
+        return made
 
     def frames(self, which: Sequence[int], lambdas: Sequence[float]) -> tuple[NDArray[np.float32], Array]:
         """Grey ``[k, h, w]`` and logits ``[k, F]`` of (finding index, lambda) pairs, batch by batch."""
-        import torch
+        places = [(int(i), float(lam)) for i, lam in zip(which, lambdas, strict=True)]
+        new = [place for place in dict.fromkeys(places) if place[1] != 0 and place not in self.paid]
 
-        grey, logits = [], []
-        for start in range(0, len(which), self.batch):
-            rows = list(which[start : start + self.batch])
-            scale = torch.tensor(lambdas[start : start + self.batch], dtype=self.z.dtype, device=self.z.device)
-            with torch.no_grad():
-                made = self.decode(self.z + scale.reshape(-1, 1, 1, 1) * self.directions[rows])
-                logits.append(self.predict(made).double().cpu().numpy())
-            grey.append(made[:, 0].float().cpu().numpy())
-        return np.concatenate(grey), np.concatenate(logits)
+        def once(part: slice) -> tuple[NDArray[np.float32], Array]:
+            self.check()
+            made = self.decode(self.latents(*zip(*new[part], strict=True)))
+            return made[:, 0].float().cpu().numpy(), self.predict(made).double().cpu().numpy()
+
+        for part, (grey, logits) in batches(len(new), self.batch, once, "the autoencoder"):
+            self.paid.update(zip(new[part], zip(grey, logits, strict=True), strict=True))
+        zero = self.base[0, 0].float().cpu().numpy(), self.logits
+        found = [zero if lam == 0 else self.paid[i, lam] for i, lam in places]
+        return np.stack([grey for grey, _ in found]), np.stack([logits for _, logits in found])
+
+    def bent(self, side: Side, at: Mapping[int, float]) -> Shift:
+        """The same way as far as |lambda| = ``at[finding index]``, then along the gradient there.
+
+        The new directions are as long as the first, so that lambda keeps its unit: length in the latent. Where there is
+        no gradient, the way ends.
+        """
+        if not at:
+            return self
+        assert self.gradients is not None
+        rows = list(at)
+        found = self.gradients(self.latents(rows, [side * far for far in at.values()]), rows)
+        long, now = (v.flatten(1).norm(dim=1) for v in (self.directions[rows], found))
+        start, rates = np.full(len(self.directions), NEVER), np.zeros(len(self.directions))
+        start[rows], rates[rows] = list(at.values()), (long * now).double().cpu().numpy()
+        directions = self.directions.clone()
+        directions[rows] = found * (long / now.clamp(min=1e-30)).reshape(-1, 1, 1, 1)
+        paid = {(i, lam): made for (i, lam), made in self.paid.items() if side * lam <= at.get(i, NEVER)}
+        bends = {**self.bends, side: (*self.bends.get(side, ()), Leg(start, directions, rates))}
+        return replace(self, bends=bends, paid=paid)
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """What the classifier is shown of a decoded picture: clipped, mixed with the original, changed in a region only.
+
+    original  grey ``[1, 1, h, w]``; mix: its share in each picture.
+    first     the decoded picture at lambda = 0; region: weights ``[h, w]`` of the change, or None = everywhere.
+    """
+
+    original: Tensor
+    first: Tensor
+    mix: float = 0.0
+    region: Tensor | None = None
+    clip: bool = True
+
+    def shown(self, made: Tensor) -> Tensor:
+        """Grey ``[b, 1, h, w]`` of decoded pictures ``[b, 1, h, w]``; differentiable."""
+        if self.region is not None:
+            made = self.first + self.region * (made - self.first)
+        if self.mix:
+            made = self.mix * self.original + (1 - self.mix) * made
+        return made.clamp(0, 1) if self.clip else made
 
 
 def shift_of(
-    classifier: Classifier, autoencoder: Autoencoder, grey: Tensor, columns: Sequence[int], *, batch: int = 16
+    classifier: Classifier,
+    autoencoder: Autoencoder,
+    grey: Tensor,
+    columns: Sequence[int],
+    *,
+    value: Callable[[Tensor], Tensor] = lambda logits: logits,
+    mix: float = 0.0,
+    region: Tensor | None = None,
+    clip: bool = True,
+    backend: Backend = "torch",
+    batch: int = 16,
+    check: Callable[[], None] = lambda: None,
 ) -> Shift:
-    """Encode once, decode once, one gradient a finding. ``grey [1, 1, h, w]`` at the autoencoder's size."""
+    """Encode once, decode once, one gradient a finding. ``grey [1, 1, h, w]`` at the autoencoder's size.
+
+    ``value`` is what is followed, a function of the logits. Gradients run in torch; the other passes by ``backend``.
+    """
     import torch
 
     from ..models._autoencoders import from_grey, sized
 
+    check_precision(classifier.name, classifier.backend)
     wanted = classifier.card.preparation
-
-    def decode(z: Tensor) -> Tensor:
-        return autoencoder.decode(z).clamp(0, 1)
+    with torch.no_grad():
+        z = autoencoder.encode(grey)
+        first = autoencoder.decode(z)
+    canvas = Canvas(grey, first, mix, region, clip)
 
     def predict(pictures: Tensor) -> Tensor:
-        return classifier.logits(from_grey(sized(pictures, wanted.size), wanted))
+        return from_grey(sized(pictures, wanted.size), wanted)
+
+    def gradients(latents: Tensor, which: Sequence[int]) -> Tensor:
+        """Of each finding at a latent of its own; one after the other, since they share nothing."""
+        rows = []
+        for latent, column in zip(latents, [columns[i] for i in which], strict=True):
+            with torch.enable_grad():
+                here = latent[None].detach().requires_grad_()
+                logits = classifier.logits(predict(canvas.shown(autoencoder.decode(here))))
+                rows.append(torch.autograd.grad(value(logits)[0, column], here)[0])
+            check()
+        return torch.cat(rows)
 
     with torch.enable_grad():
-        z = autoencoder.encode(grey).detach().requires_grad_()
-        base = decode(z)
-        logits = predict(base)
-        rows = [torch.autograd.grad(logits[0, c], z, retain_graph=True)[0] for c in columns]
-    found = logits[0].detach().double().cpu().numpy()
-    return Shift(z.detach(), torch.cat(rows), base.detach(), found, decode, predict, batch)
+        here = z.detach().requires_grad_()
+        base = canvas.shown(autoencoder.decode(here))
+        logits = classifier.logits(predict(base))
+        values = value(logits)
+        rows = [torch.autograd.grad(values[0, c], here, retain_graph=True)[0] for c in columns]
+    decoder, runner = (
+        runner_for(decoder_of(autoencoder, z), backend, "float32"),
+        runner_for(classifier, backend, "float32"),
+    )
+    shape = first.shape[1:]
+    return Shift(
+        z=z,
+        directions=torch.cat(rows),
+        base=base.detach(),
+        logits=logits[0].detach().double().cpu().numpy(),
+        decode=lambda latents: canvas.shown(torch.from_numpy(decoder(latents)).to(first).reshape(-1, *shape)),
+        predict=lambda pictures: torch.from_numpy(runner(predict(pictures))),
+        gradients=gradients,
+        batch=min(batch, decoder.most, runner.most),
+        check=check,
+    )
 
 
-@dataclass
-class Bound:
-    """How far one finding goes on one side: ``lam`` (0 = nowhere), why it ends there, and what was looked at."""
+def decoder_of(autoencoder: Autoencoder, z: Tensor) -> Classifier:
+    """The decoder as the engine takes a network: latents ``[b, d, h', w']`` in, a picture's pixels ``[b, h w]`` out."""
+    import torch
 
-    lam: float = 0.0
-    stop: Stop = "flat"
-    seen: dict[float, tuple[float, float]] = field(default_factory=dict)  # lambda -> (progress in logits, distortion)
+    from ..cards import Card, Preparation
+    from ..models._torch import TorchClassifier, described
 
+    class Decoder(torch.nn.Module):
+        """Registers the network and runs the autoencoder's own way through it."""
 
-def search(
-    shift: Shift,
-    columns: Sequence[int],
-    wanted: Sequence[float],
-    *,
-    sign: Side,
-    distortion: float,
-    rounds: int = 5,
-    accuracy: float = 0.05,
-) -> list[Bound]:
-    """For each finding the lambda at which its logit has moved by ``wanted`` (> 0, in logits) to one side.
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = autoencoder.module
 
-    Brackets and narrows with all findings in one batch a round. ``accuracy`` is in logits. A side also ends where the
-    prediction turns back ("monotone"), where the picture has changed by more than ``distortion`` of its mean grey value
-    ("distortion"), or at ``FARTHEST`` ("range"); a finding without gradient stays ("flat").
-    """
-    bounds = [Bound() for _ in columns]
-    slopes = shift.directions.double().flatten(1).square().sum(1).cpu().numpy()
-    unit = np.array([w / s if s > 0 and np.isfinite(s) else 0.0 for w, s in zip(wanted, slopes, strict=True)])
-    asked = {i: [unit[i] * g for g in GRID] for i in range(len(columns)) if unit[i] > 0 and wanted[i] > 0}
-    for _ in range(rounds):
-        if not asked:
-            break
-        look(shift, columns, bounds, asked, sign)
-        asked = {
-            i: more
-            for i in asked
-            if (more := narrowed(bounds[i], wanted[i], distortion, accuracy, farthest=unit[i] * FARTHEST))
-        }
-    for i, bound in enumerate(bounds):
-        if bound.seen:
-            settle(bound, wanted[i], distortion)
-        bound.lam *= sign
-    return bounds
+        def forward(self, latents: Tensor) -> Tensor:
+            return autoencoder.decode(latents).flatten(1)
 
-
-def look(
-    shift: Shift, columns: Sequence[int], bounds: Sequence[Bound], asked: dict[int, list[float]], sign: int
-) -> None:
-    """Evaluate the asked lambdas of every finding in one go."""
-    pairs = [(i, lam) for i, lambdas in asked.items() for lam in lambdas]
-    grey, logits = shift.frames([i for i, _ in pairs], [sign * lam for _, lam in pairs])
-    base = shift.base[0, 0].cpu().numpy()
-    size = max(float(np.abs(base).mean()), 1e-6)
-    for (i, lam), picture, row in zip(pairs, grey, logits, strict=True):
-        progress = sign * float(row[columns[i]] - shift.logits[columns[i]])
-        bounds[i].seen[lam] = progress, float(np.abs(picture - base).mean()) / size
-
-
-def first_stop(
-    seen: dict[float, tuple[float, float]], wanted: float, distortion: float
-) -> tuple[float, float, Stop] | None:
-    """(last good lambda, first one that ends the way, why), going outward from 0; None where nothing ends it."""
-    good, best = 0.0, 0.0
-    for lam in sorted(seen):
-        progress, changed = seen[lam]
-        if changed > distortion:
-            return good, lam, "distortion"
-        if progress < best - TOLERANCE:
-            return good, lam, "monotone"
-        if progress >= wanted:
-            return good, lam, "target"
-        good, best = lam, max(best, progress)
-    return None
-
-
-def narrowed(bound: Bound, wanted: float, distortion: float, accuracy: float, farthest: float) -> list[float]:
-    """Lambdas to look at next: farther out, or inside the bracket; none when it is narrow enough."""
-    ended = first_stop(bound.seen, wanted, distortion)
-    if ended is None:
-        last = max(bound.seen)
-        return [lam for lam in (2 * last, 4 * last) if lam <= farthest]
-    good, end, why = ended
-    if why == "target" and bound.seen[end][0] - wanted <= accuracy:
-        return []
-    if end - good <= 0.02 * end:
-        return []
-    inside = [good + (end - good) * share for share in (0.25, 0.5, 0.75)]
-    if why == "target":  # the secant: the prediction is nearly straight between neighbours
-        low = bound.seen[good][0] if good else 0.0
-        share = (wanted - low) / max(bound.seen[end][0] - low, 1e-9)
-        inside = [good + (end - good) * min(0.98, share + step) for step in (-0.05, 0.005, 0.06) if share + step > 0]
-    return inside
-
-
-def settle(bound: Bound, wanted: float, distortion: float) -> None:
-    """The final lambda and the reason: the target's own, else the last good one."""
-    ended = first_stop(bound.seen, wanted, distortion)
-    if ended is None:
-        bound.lam, bound.stop = max(bound.seen), "range"
-        return
-    good, end, why = ended
-    bound.lam, bound.stop = (end, why) if why == "target" else (good, why)
+    h, w = z.shape[-2:]
+    card = Card(name="the autoencoder's decoder", preparation=Preparation(size=(h, w), channels=z.shape[1]))
+    module = Decoder()
+    module.training = autoencoder.module.training
+    return TorchClassifier(module, ("pixels",), card, architecture=f"{described(module)}\n{autoencoder.preparation}")
