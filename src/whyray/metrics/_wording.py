@@ -43,7 +43,7 @@ def self_bleu(texts: Sequence[str]) -> float:
     tokens = [words(t) for t in texts if words(t)]
     if len(tokens) < 2:
         return math.nan
-    lengths = [len(t) for t in tokens]
+    lengths = Counter(len(t) for t in tokens)
     logs = np.zeros(len(tokens))
     for n in ORDERS:
         held = [_ngrams(t, n) for t in tokens]
@@ -51,8 +51,8 @@ def self_bleu(texts: Sequence[str]) -> float:
         for i, grams in enumerate(held):
             found = sum(min(count, _most_elsewhere(top[g], i)) for g, count in grams.items())
             logs[i] += math.log((found or EPSILON) / max(1, grams.total())) / len(ORDERS)
-    brevity = [min(0.0, 1 - _closest(lengths, i) / lengths[i]) for i in range(len(tokens))]
-    return float(np.exp(logs + brevity).mean())
+    brevity = {n: min(0.0, 1 - _closest(lengths, n) / n) for n in lengths}
+    return float(np.exp(logs + [brevity[len(t)] for t in tokens]).mean())
 
 
 def _two_largest(held: Sequence[Counter[Any]]) -> dict[Any, tuple[tuple[int, int], tuple[int, int]]]:
@@ -72,11 +72,10 @@ def _most_elsewhere(top: tuple[tuple[int, int], tuple[int, int]], i: int) -> int
     return top[1][0] if top[0][1] == i else top[0][0]
 
 
-def _closest(lengths: Sequence[int], i: int) -> int:
-    """The length of another text that is nearest to text i's; the shorter of two."""
-    counts = Counter(lengths)
-    counts[lengths[i]] -= 1
-    return min((n for n, count in counts.items() if count), key=lambda n: (abs(n - lengths[i]), n))
+def _closest(lengths: Counter[int], own: int) -> int:
+    """The length of another text that is nearest to ``own``, which is one of them; the shorter of two."""
+    others = (n for n, count in lengths.items() if n != own or count > 1)
+    return min(others, key=lambda n: (abs(n - own), n))
 
 
 def jackknife(
