@@ -122,7 +122,10 @@ def company_table(result: Counterfactuals) -> Table:
 
 
 def robust_tables(result: Counterfactuals) -> list[Table]:
-    """A row an explainer, a column a strength: area-matched IoU, then likeness to the undisturbed map."""
+    """A row an explainer, a column a strength: area-matched IoU, then likeness to the undisturbed map; none where
+    nothing was made again."""
+    if not result.tables.robustness:
+        return []
     found = {(r.explainer, r.slice, r.metric): r for r in result.tables.robustness}
     labels, strengths = (list(dict.fromkeys(k[i] for k in found)) for i in (0, 1))
     dim = frozenset(i for i, m in enumerate(labels) if m in result.labels.controls)
