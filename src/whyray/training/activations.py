@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, SettingError
+from ..models._clip_text import text_tower
 from ..patterns.activations import Layout, Numbers, Part, write_activations
+from ..patterns.reports import write_reports
 from ..patterns.site import site_of
 from ..types import Case, Report
 from .examples import dataset_of
 from .lock import locked
 from .plan import Source
-from .settings import from_mapping, read_toml, stage_table
+from .settings import expanded, from_mapping, read_toml, stage_table
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class ActivationsPlan:
               "embedding" (one vector an image), or any other tap of the classifier.
     numbers   "float16" or "float32".
     shard     pictures a file.
+    reports   release in open_clip's layout: its text tower embeds the Findings of each report beside the activations.
     """
 
     classifier: str
@@ -36,6 +39,7 @@ class ActivationsPlan:
     out: str = ""
     numbers: Numbers = "float16"
     shard: int = 256
+    reports: str = ""
 
     def __post_init__(self) -> None:
         if not self.data or not self.splits:
@@ -71,7 +75,10 @@ def store_activations(plan: ActivationsPlan, out: Path, report: Report | None = 
     with locked(out):
         parts = [Part(source.spec, _cases(source, plan.splits)) for source in plan.data]
         layout = Layout(plan.shard, numbers=plan.numbers)
-        return write_activations(classifier, parts, out, site=site, layout=layout, report=report)
+        made = write_activations(classifier, parts, out, site=site, layout=layout, report=report)
+        if plan.reports:
+            write_reports(parts, made, text_tower(expanded(plan.reports)), report=report)
+        return made
 
 
 def _cases(source: Source, splits: Sequence[str]) -> list[Case]:

@@ -109,8 +109,9 @@ def mean_aucs(plan: ClassifierPlan, logits: NDArray[np.float64], val: Labelled) 
 def masked_bce(logits: Tensor, labels: Tensor, balance: Tensor | None = None) -> Tensor:
     """Mean cross-entropy over the labels that are there; NaN contributes nothing. ``balance [f]`` weighs positives."""
     known = ~torch.isnan(labels)
+    weights = None if balance is None else balance.to(logits.device)
     errors = nf.binary_cross_entropy_with_logits(
-        logits, torch.where(known, labels, torch.zeros_like(labels)), reduction="none", pos_weight=balance
+        logits, torch.where(known, labels, torch.zeros_like(labels)), reduction="none", pos_weight=weights
     )
     return (errors * known).sum() / known.sum().clamp(min=1)
 
