@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,22 @@ def test_it_says_what_the_paper_and_its_template_say() -> None:
     assert (activations.tap, activations.out) == ("embedding", "hidden")
     transcoders = transcoders_plan(stages()["transcoders"])
     assert (transcoders.members, transcoders.width, transcoders.k, transcoders.basis) == (100, 2048, 32, 0)
+
+
+def test_the_commands_in_its_head_exist_with_their_options() -> None:
+    from typer.main import get_command
+
+    from whyray.cli.app import app
+
+    text = RECIPE.read_text().replace("\\\n#", "")
+    lines = [shlex.split(line.lstrip("# ")) for line in text.splitlines() if line.startswith("#   whyray ")]
+    assert len(lines) == 5
+    for _, *words in lines:
+        command: Any = get_command(app)
+        while hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        known = {name for p in command.params for name in p.opts}
+        assert {w for w in words if w.startswith("-")} <= known
 
 
 def write_mimic(root: Path, patients: int = 60) -> Path:
