@@ -5,10 +5,10 @@
 One process, one thread. In each round every contestant takes one step on the same batch, so that other load on the
 machine meets all alike; CPU seconds. Equal width, k, batch, learning rate, Adam, clipping at 1 and AuxK of 1/32 with
 d/2 latents after the same number of silent tokens (overcomplete's own auxiliary loss takes half of all latents, so it
-runs without one, which favours it). The unexplained share of held-out tokens after the last round stands beside: who is
-faster must not be so by learning less. Peak memory (``--peaks``) is that of a process of its own each. The bound is the encoder's
-product alone. Last, members in turn, as an ensemble trains: what 100 of them take follows from the members measured.
-A peer that is not installed is left out.
+runs without one, which favours it). Beside it the unexplained share of held-out tokens after the last round: who is
+faster must not be so by learning less. Peak memory (``--peaks``) is that of a process of its own each. The bound is the
+encoder's product alone. Last, members in turn, as an ensemble trains: what 100 of them take follows from those
+measured. A peer that is not installed is left out.
 """
 
 from __future__ import annotations
