@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .jobs.language import Language
     from .jobs.localisation import Localisation
     from .jobs.nle import Extracted
+    from .jobs.patterns_measured import PatternsMeasured
     from .jobs.study import Study
     from .jobs.study_forms import Exported, Imported
 
@@ -42,6 +43,7 @@ __all__ = [
     "evaluate_faithfulness",
     "evaluate_language",
     "evaluate_localisation",
+    "evaluate_patterns",
     "evaluation_plan",
     "explain",
     "explain_files",
@@ -245,6 +247,24 @@ def evaluate_language(
     from .jobs.language import evaluate_language as run
 
     return run(generated, references, bertscore=bertscore, seed=seed)
+
+
+def evaluate_patterns(
+    classifier: Classifier,
+    dataset: str | Dataset,
+    out: str | Path,
+    *,
+    bank: str | Path = "",
+    limit: int | None = None,
+    seed: int = 0,
+    report: Report = silent,
+) -> PatternsMeasured:
+    """What a pattern bank explains, and whether its patterns are what was planted, beside PCA, channels and a random
+    network. Writes cells/ and scores.json into ``out``. Raises DataError without validation and test pictures."""
+    from .jobs.patterns_measured import patterns_into
+
+    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
+    return patterns_into(out, classifier, data, bank, limit=limit, seed=seed, report=report)
 
 
 def evaluation_plan(path: str | Path | None, changes: Mapping[str, object]) -> EvaluationPlan:

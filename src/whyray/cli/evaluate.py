@@ -274,6 +274,34 @@ def language(
     show.language(api.evaluate_language(generated, references, bertscore=bertscore, seed=seed), as_json)
 
 
+@app.command()
+def patterns(
+    out: Out,
+    dataset: Data = "phantom:val=300,test=300",
+    model: Model = "mini",
+    bank: Annotated[
+        str, typer.Option("--bank", help="Folder of a pattern bank. Default: the one of the model.", show_default=False)
+    ] = "",
+    limit: Limit = None,
+    weights: Weights = None,
+    card: Card = None,
+    layer: Layer = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """What does a pattern bank explain, and are its patterns what was planted? Controls in the same table."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    subject = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
+    with show.progress("evaluate", quiet=as_json) as reporter:
+        made = api.evaluate_patterns(subject, dataset, out, bank=bank, limit=limit, seed=seed, report=reporter)
+    show.scores(made.scores, as_json)
+
+
 def _given(
     dataset: str | None,
     model: str | None,

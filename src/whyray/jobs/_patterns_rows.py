@@ -1,0 +1,124 @@
+"""Rows of the table of ``whyray evaluate patterns``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..metrics._intervals import interval, weighted_mean_intervals
+from ..metrics.classification import weighted_auc
+from ..metrics.patterns import purity, unit_aucs, weighted_recovered
+from ..patterns.bank import PatternBank
+from ..types import Case, Score
+from ._units import Measured, Representation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+
+def planted_rows(
+    one: Representation, measured: Mapping[str, Measured], splits: Mapping[str, Sequence[Case]], seed: int
+) -> list[Score]:
+    """A finding: AUC for its presence of the unit chosen on validation, and where that unit's map lies."""
+    rows = []
+    patients = [c.patient or c.id for c in splits["test"]]
+    for finding in one.classifier.findings:
+        labels = {s: np.array([c.labels.get(finding, np.nan) for c in cases]) for s, cases in splits.items()}
+        aucs = unit_aucs(measured["val"].strengths, labels["val"])
+        known = ~np.isnan(labels["test"])
+        positives = int((labels["test"] == 1).sum())
+        if np.isnan(aucs).all() or not 0 < positives < known.sum():
+            continue
+        best = int(np.nanargmax(aucs))
+        strength, truth = measured["test"].strengths[known, best].astype(np.float64), labels["test"][known]
+        measure = partial(weighted_auc, strength, truth)
+        low, high = interval(measure, [p for p, k in zip(patients, known) if k], seed=seed)
+        value = float(measure(np.ones((1, len(truth))))[0])
+        note = f"{one.names[best]}, {positives} positives"
+        rows.append(Score(finding, "planted_auc", value, low, high, int(known.sum()), explainer=one.name, note=note))
+        ratios = measured["test"].sums[f"mass:{finding}"][:, best].astype(np.float64)
+        if np.isfinite(ratios).any():
+            rows.append(_mean_row(finding, "mass_ratio", ratios, patients, one.name, one.names[best], seed))
+    return rows
+
+
+def purity_rows(
+    one: Representation, measured: Measured, cases: Sequence[Case], findings: Sequence[str], seed: int
+) -> list[Score]:
+    """Mean over units that fire of the gain in one label's share among their strongest pictures."""
+    labels = np.array([[c.labels.get(f, np.nan) for f in findings] for c in cases])
+    fires = np.asarray((measured.strengths > 0).any(axis=0))
+    dead = Score(
+        "all",
+        "dead_share",
+        float((~fires).mean()),
+        *_wilson(int((~fires).sum()), len(fires)),
+        len(fires),
+        explainer=one.name,
+    )
+    gains = purity(measured.strengths[:, fires], labels)
+    own = [str(i) for i in range(len(gains))]
+    return [_mean_row("all", "label_purity", gains, own, one.name, "n = units", seed), dead]
+
+
+def sum_rows(measured: Measured, cases: Sequence[Case], findings: Sequence[str], seed: int) -> list[Score]:
+    """A finding: how much of its logit the sum recovers, the share that has a name, the size of explanations."""
+    rows, patients, sums = [], [c.patient or c.id for c in cases], measured.sums
+    for c, finding in enumerate(findings):
+        logits = sums["logits"][:, c]
+        for metric, part in (("logit_recovered", "all"), ("logit_recovered_named", "named")):
+            rebuilt = sums[part][:, c]
+            measure = partial(weighted_recovered, logits, rebuilt)
+            low, high = interval(measure, patients, seed=seed)
+            value = float(measure(np.ones((1, len(logits))))[0])
+            rows.append(Score(finding, metric, value, low, high, len(logits), explainer="patterns"))
+        for metric, values in (("named_share", sums["share"][:, c]), ("size", sums["size"][:, c])):
+            spread = np.nanpercentile(values, (10, 50, 90)) if np.isfinite(values).any() else (np.nan,) * 3
+            note = "10, 50, 90 %: " + ", ".join(f"{q:.3g}" for q in spread)
+            rows.append(_mean_row(finding, metric, values, patients, "patterns", note, seed))
+    worst = float(sums["gap"].max())
+    rows.append(
+        Score("all", "sum_gap", worst, worst, worst, int(sums["gap"].size), explainer="patterns", note="largest")
+    )
+    return rows
+
+
+def bank_rows(bank: PatternBank) -> list[Score]:
+    """What the build measured: of the members, of two half-ensembles, of the patterns."""
+    nan, rows = float("nan"), []
+    for name, value in bank.facts.get("results_of_members", {}).items():
+        if value is not None:
+            rows.append(Score("all", f"member_{name}", float(value), nan, nan, bank.members, note="mean of members"))
+    halves = bank.facts.get("halves", {})
+    if halves.get("shared") is not None:
+        n = int(halves["n"])
+        shared = float(halves["shared"])
+        rows.append(Score("all", "stability_halves", shared, *_wilson(round(shared * n), n), n, explainer="patterns"))
+    gains = np.array([p.monosemanticity for p in bank.patterns])
+    ids = [p.id for p in bank.patterns]
+    rows.append(_mean_row("all", "monosemanticity", gains, ids, "patterns", "n = patterns", 0))
+    return rows
+
+
+def _mean_row(
+    finding: str, metric: str, values: Array, patients: Sequence[str], explainer: str, note: str, seed: int
+) -> Score:
+    """The mean of values, without those that are NaN, and its interval."""
+    found = weighted_mean_intervals(values[:, None], patients, seed=seed)
+    mean, low, high = (float(v[0]) for v in (found.mean, found.low, found.high))
+    return Score(finding, metric, mean, low, high, int(found.n[0]), explainer=explainer, note=note)
+
+
+def _wilson(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share (Wilson, 1927)."""
+    if not n:
+        return float("nan"), float("nan")
+    p, d = k / n, 1 + z * z / n
+    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / d
+    middle = (p + z * z / (2 * n)) / d
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))

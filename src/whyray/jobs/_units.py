@@ -1,0 +1,164 @@
+"""What a bank is compared with, unit by unit: principal directions, channels, channels of a random network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..contracts import Classifier
+from ..errors import UnmetNeed
+from ..metrics.patterns import mass_ratios
+from ..patterns.bank import PatternBank
+from ..patterns.site import Site, read_tokens, site_of
+from ..patterns.sums import Sum, carriers, decompose
+from ..types import Case, Frame, Report, array_hash
+from .run import Cell, run
+from .store import Store
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+VERSION = 1
+PIECE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """Units to compare: ``maps(tokens [cells, d]) -> [u, cells]``, tokens read from ``classifier`` at ``site``."""
+
+    name: str
+    classifier: Classifier
+    site: Site
+    maps: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    names: Sequence[str]
+    key: str
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """One representation on one split: strengths ``[n, u]``; for the bank also its sums, one row a picture."""
+
+    strengths: NDArray[np.float32]
+    sums: Mapping[str, Array] = field(default_factory=dict)
+
+
+def representations(
+    classifier: Classifier, bank: PatternBank, cases: Sequence[Case], skipped: dict[str, str], seed: int
+) -> Iterator[Representation]:
+    """The bank, then its controls; what cannot be made is put into ``skipped``."""
+    site, prints = bank.site, classifier.fingerprint
+    names = [p.id for p in bank.patterns]
+    own = f"bank/{prints}/{array_hash(bank.cluster)}/{array_hash(bank.encoder)}"
+    yield Representation("patterns", classifier, site, lambda t: bank.maps(t[None])[0], names, own)
+    channels = [f"channel {i}" for i in range(site.d_in)]
+    if bank.basis is None:
+        skipped["pca"] = "left out: the bank has no basis"
+    else:
+        basis, half = bank.basis, [f"component {i}" for i in range(len(bank.basis.rows))]
+
+        def both(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+            along = basis.project(tokens).T
+            return np.concatenate([along, -along])
+
+        signed = [f"{n} {sign}" for sign in "+-" for n in half]
+        yield Representation("pca", classifier, site, both, signed, f"pca/{prints}/{array_hash(basis.rows)}")
+    yield Representation("neurons", classifier, site, lambda t: t.T, channels, f"neurons/{prints}")
+    try:
+        random = _random_weights(classifier, cases, seed)
+        random_site = site_of(random, site.tap_in)
+        key = f"neurons/{random.fingerprint}"
+        yield Representation("random_weights", random, random_site, lambda t: t.T, channels, key)
+    except UnmetNeed as reason:
+        skipped["random_weights"] = str(reason)
+
+
+def _random_weights(classifier: Classifier, cases: Sequence[Case], seed: int) -> Classifier:
+    """The same network with every layer random."""
+    from ._randomised import cascade
+
+    inputs = np.stack([classifier.prepare(c.radiograph()).pixels for c in cases[:16]])
+    return list(cascade(classifier, inputs, stages=2, seed=seed))[-1].classifier
+
+
+def measure(one: Representation, bank: PatternBank, cases: Sequence[Case], store: Store, report: Report) -> Measured:
+    """Strengths of all units on all cases, a piece of them a cell."""
+    about = {"kind": "pattern-strengths", "version": VERSION, "representation": one.key}
+    wanted = [
+        Cell({**about, "cases": [c.id for c in cases[start : start + PIECE]]}, one.name, cases[start : start + PIECE])
+        for start in range(0, len(cases), PIECE)
+    ]
+
+    def work(missing: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, NDArray[Any]]]]:
+        for cell in missing:
+            yield cell, _piece(one, bank, cell.given)
+
+    run([[c] for c in wanted], work, store, total=len(wanted), report=report)
+    found = [r.arrays for c in wanted if (r := store.get(c.key)) is not None]
+    joined = {name: np.concatenate([a[name] for a in found]) for name in found[0]}
+    return Measured(joined.pop("strengths"), joined)
+
+
+def _piece(one: Representation, bank: PatternBank, cases: Sequence[Case]) -> dict[str, NDArray[Any]]:
+    """Of each case: strength of every unit, how far its map lies in the finding's region; of the bank, its sums."""
+    import torch
+
+    frames = [one.classifier.prepare(c.radiograph()) for c in cases]
+    tokens, outputs, logits = read_tokens(
+        one.classifier, one.site, torch.from_numpy(np.stack([f.pixels for f in frames]))
+    )
+    maps = [one.maps(t) for t in tokens]
+    out: dict[str, Any] = {"strengths": np.stack([m.max(axis=1) for m in maps]).astype(np.float32)}
+    regions = [inside_cells(c, f, one.site.grid) for c, f in zip(cases, frames, strict=True)]
+    for name in one.classifier.findings:
+        ratios = [
+            mass_ratios(m, found[name]) if name in found else np.full(len(m), np.nan)
+            for m, found in zip(maps, regions, strict=True)
+        ]
+        out[f"mass:{name}"] = np.asarray(ratios, np.float32)
+    if one.name == "patterns":
+        sums = [decompose(bank, t, h) for t, h in zip(tokens, outputs, strict=True)]
+        out |= _sums(sums, logits.astype(np.float64))
+    return out
+
+
+def _sums(sums: Sequence[Sum], logits: Array) -> dict[str, Array]:
+    """logits, what the parts rebuild, size and named share, each ``[n, f]``."""
+    f = logits.shape[1]
+    sizes = np.array([[len(carriers(s.named[:, c], s.unnamed[c], s.residual[c])[0]) for c in range(f)] for s in sums])
+    nothing = np.full(logits.shape, np.nan)
+    named_for = np.stack([np.maximum(s.named, 0).sum(axis=0) for s in sums])
+    loose = np.stack([np.maximum(s.unnamed, 0) + np.maximum(s.residual, 0) for s in sums])
+    return {
+        "logits": logits,
+        "gap": np.stack([np.abs(s.logits - row) for s, row in zip(sums, logits, strict=True)]),
+        "named": np.stack([s.bias + s.named.sum(axis=0) for s in sums]),
+        "all": np.stack([s.bias + s.named.sum(axis=0) + s.unnamed for s in sums]),
+        "size": sizes.astype(np.float64),
+        "share": np.divide(named_for, named_for + loose, out=nothing, where=named_for + loose > 0),
+    }
+
+
+def inside_cells(case: Case, frame: Frame, grid: tuple[int, int], fine: int = 8) -> dict[str, Array]:
+    """finding -> how much of each cell ``[cells]`` its region covers, from ``fine x fine`` points a cell."""
+    h, w = grid
+    rows, columns = frame.pixels.shape[1:]
+    y, x = np.mgrid[: h * fine, : w * fine].astype(np.float64) + 0.5
+    at = frame.to_source @ np.stack(
+        [(x / fine * columns / w - 0.5).ravel(), (y / fine * rows / h - 0.5).ravel(), np.ones(x.size)]
+    )
+    u, v = np.rint(at[0]).astype(int), np.rint(at[1]).astype(int)
+    seen = (u >= 0) & (v >= 0) & (u < frame.source_shape[1]) & (v < frame.source_shape[0])
+    out: dict[str, Array] = {}
+    for region in case.regions():
+        if region.kind != "finding" or region.mask is None:
+            continue
+        hit = np.zeros(x.size)
+        hit[seen] = region.mask[v[seen], u[seen]]
+        share = hit.reshape(h, fine, w, fine).mean(axis=(1, 3)).ravel()
+        out[region.finding] = np.maximum(out.get(region.finding, 0), share)
+    return out

@@ -1,0 +1,96 @@
+"""Measure a pattern bank beside its controls: what it explains, and whether its patterns are what was planted.
+
+A unit is one pattern, one principal direction (either sign) or one channel. For each finding the unit is chosen by its
+AUC on validation pictures, and scored on test pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..contracts import Classifier, Dataset
+from ..errors import DataError
+from ..io.whole import disk_errors, write_whole
+from ..patterns.bank import PatternBank, bank_for, load_bank
+from ..training.lock import locked
+from ..types import Report, Score
+from ._patterns_rows import bank_rows, planted_rows, purity_rows, sum_rows
+from ._units import measure, representations
+from .evaluate import plain, rows_of
+from .files import silent
+from .store import Store
+
+ICA = "left out: no dependency has an ICA (scikit-learn is none), and one of our own would be one more to check"
+GENERIC = "left out: no embedding trained on another task than these findings is installed or bundled"
+
+
+@dataclass(frozen=True, eq=False)
+class PatternsMeasured:
+    """One Score a row (``explainer`` = representation), what was left out and why, and the facts beside them."""
+
+    scores: tuple[Score, ...]
+    skipped: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+
+def evaluate_patterns(
+    classifier: Classifier,
+    dataset: Dataset,
+    bank: PatternBank,
+    store: Store,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    report: Report = silent,
+) -> PatternsMeasured:
+    """Every representation on the validation and the test pictures of ``dataset``; what is in ``store`` is not made
+    twice. Raises DataError where a split has no pictures."""
+    whole: Dataset = getattr(dataset, "whole", dataset)
+    splits = {split: list(whole.cases(split))[:limit] for split in ("val", "test")}
+    if not all(splits.values()):
+        raise DataError(f"{dataset.name} has no validation or no test pictures; give a data set with both")
+    skipped = {"ica": ICA, "generic": GENERIC}
+    scores: list[Score] = []
+    for one in representations(classifier, bank, splits["val"], skipped, seed):
+        measured = {s: measure(one, bank, cases, store, report) for s, cases in splits.items()}
+        scores += planted_rows(one, measured, splits, seed)
+        scores += purity_rows(one, measured["test"], splits["test"], classifier.findings, seed)
+        if one.name == "patterns":
+            scores += sum_rows(measured["test"], splits["test"], classifier.findings, seed)
+    scores += bank_rows(bank)
+    facts = {
+        "dataset": dataset.name,
+        "classifier": classifier.name,
+        "fingerprint": classifier.fingerprint,
+        "pictures": {s: len(c) for s, c in splits.items()},
+        "patterns": len(bank.patterns),
+        "members": bank.members,
+        "seed": seed,
+    }
+    return PatternsMeasured(tuple(scores), skipped, facts)
+
+
+def patterns_into(
+    out: str | Path,
+    classifier: Classifier,
+    dataset: Dataset,
+    bank: str | Path = "",
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    report: Report = silent,
+) -> PatternsMeasured:
+    """Evaluate the bank in the folder ``bank`` (or the classifier's own) into ``out``: cells/ and scores.json."""
+    folder = Path(out)
+    found = load_bank(Path(bank), classifier) if bank else bank_for(classifier)
+    with disk_errors(folder), locked(folder):
+        made = evaluate_patterns(
+            classifier, dataset, found, Store(folder / "cells"), limit=limit, seed=seed, report=report
+        )
+        document = {"kind": "patterns", "facts": made.facts, "skipped": made.skipped, "rows": rows_of(made.scores)}
+        write_whole(folder / "scores.json", (json.dumps(plain(document), indent=1) + "\n").encode())
+    return made
