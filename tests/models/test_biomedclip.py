@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from clip_folder import PROJECTION, image_tower_of_open_clip, write_release
 from torch import Tensor, nn
 
+import whyray
 from whyray.errors import SettingError, WeightsError
 from whyray.io.weights import save_weights
 from whyray.models._resolve import load_model
@@ -85,6 +87,14 @@ def test_the_patches_of_the_features_reach_the_logits(classifier: TorchClassifie
     assert float((gradient.abs().sum(1) > 0).float().mean()) == 1.0
 
 
+def test_explainers_read_it_as_any_other(classifier: TorchClassifier) -> None:
+    picture = whyray.testing.sample_radiographs(1)[0]
+    made = whyray.explain(classifier, picture, findings=["edema"], explainers=["gradcam", "gradient"])
+    shapes = {name: made["edema", name].values.shape for name in ("gradcam", "gradient")}
+    assert shapes == {"gradcam": (14, 14), "gradient": (224, 224)}
+    assert all(np.abs(made["edema", name].values).max() > 0 for name in shapes)
+
+
 def test_a_binary_release_is_the_same(classifier: TorchClassifier, official: nn.Module, head, tmp_path: Path) -> None:
     again = load_model(f"biomedclip:{write_release(tmp_path / 'bin', official, binary=True)}", **head)
     assert again.fingerprint == classifier.fingerprint
@@ -105,7 +115,7 @@ def test_without_a_head_it_says_what_to_do(release: Path) -> None:
         load_model("biomedclip")
 
 
-def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nothing_is_downloaded() -> None:
     pytest.importorskip("huggingface_hub")
     with pytest.raises(SettingError, match="hf download whyray-tests/there-is-none"):
         image_tower("hf-hub:whyray-tests/there-is-none")
