@@ -58,8 +58,8 @@ def test_an_ensemble_rebuilds_what_it_was_trained_on(store: Path, ensemble: Path
         seen = (read @ members.basis.rows, made - members.basis.mean)
         explained = 1 - ((seen[0] - seen[1]) ** 2).sum() / ((seen[0] - seen[0].mean(0)) ** 2).sum()
         assert explained == pytest.approx(members.results[number]["explained"], abs=0.01)
-        assert explained > 0.5
-        assert np.corrcoef(made.ravel(), flat.ravel())[0, 1] > 0.8
+        assert explained > 0.4
+        assert np.corrcoef(made.ravel(), flat.ravel())[0, 1] > 0.6
     assert not np.array_equal(members[0].encoder, members[1].encoder)
 
 
