@@ -132,11 +132,15 @@ def _card(
 def evidence_line(one: Mapping[str, Any]) -> str:
     """One enriched attribute in a sentence."""
     kind, _, value = str(one["attribute"]).partition(":")
-    odds = [math.exp(one[name]) for name in ("log_odds", "low", "high")]
+    odds = [_short(math.exp(one[name])) for name in ("log_odds", "low", "high")]
     return (
         f"{kind} {value.replace('_', ' ')}: {one['with_it']} of {one['firing']} images where it fires, "
-        f"{one['others_with_it']} of {one['others']} others; odds times {odds[0]:.2g} [{odds[1]:.2g}, {odds[2]:.2g}]"
+        f"{one['others_with_it']} of {one['others']} others; odds times {odds[0]} [{odds[1]}, {odds[2]}]"
     )
+
+
+def _short(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
 def _key(image: tuple[str, str]) -> str:
