@@ -250,21 +250,12 @@ def evaluate_language(
 
 
 def evaluate_patterns(
-    classifier: Classifier,
-    dataset: str | Dataset,
-    out: str | Path,
-    *,
-    bank: str | Path = "",
-    limit: int | None = None,
-    seed: int = 0,
-    report: Report = silent,
+    classifier: Classifier, dataset: str, out: str | Path, *, bank: str = "", limit: int | None = None, seed: int = 0
 ) -> PatternsMeasured:
-    """What a pattern bank explains, and whether its patterns are what was planted, beside PCA, channels and a random
-    network. Writes cells/ and scores.json into ``out``. Raises DataError without validation and test pictures."""
-    from .jobs.patterns_measured import patterns_into
+    """What a pattern bank explains, and whether its patterns are what was planted, beside its controls; see ``out``."""
+    from .jobs.patterns_measured import patterns_into as run
 
-    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    return patterns_into(out, classifier, data, bank, limit=limit, seed=seed, report=report)
+    return run(out, classifier, load_dataset(dataset), bank, limit=limit, seed=seed)
 
 
 def evaluation_plan(path: str | Path | None, changes: Mapping[str, object]) -> EvaluationPlan:

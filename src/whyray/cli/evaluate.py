@@ -297,8 +297,7 @@ def patterns(
 
     show.process_settings(threads)
     subject = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
-    with show.progress("evaluate", quiet=as_json) as reporter:
-        made = api.evaluate_patterns(subject, dataset, out, bank=bank, limit=limit, seed=seed, report=reporter)
+    made = api.evaluate_patterns(subject, dataset, out, bank=bank, limit=limit, seed=seed)
     show.scores(made.scores, as_json)
 
 

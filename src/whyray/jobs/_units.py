@@ -12,7 +12,7 @@ from ..contracts import Classifier
 from ..errors import UnmetNeed
 from ..metrics.patterns import mass_ratios
 from ..patterns.bank import PatternBank
-from ..patterns.site import Site, read_tokens, site_of
+from ..patterns.site import Site, read_tokens
 from ..patterns.sums import Sum, carriers, decompose
 from ..types import Case, Frame, Report, array_hash
 from .run import Cell, run
@@ -70,9 +70,8 @@ def representations(
     yield Representation("neurons", classifier, site, lambda t: t.T, channels, f"neurons/{prints}")
     try:
         random = _random_weights(classifier, cases, seed)
-        random_site = site_of(random, site.tap_in)
         key = f"neurons/{random.fingerprint}"
-        yield Representation("random_weights", random, random_site, lambda t: t.T, channels, key)
+        yield Representation("random_weights", random, site, lambda t: t.T, channels, key)
     except UnmetNeed as reason:
         skipped["random_weights"] = str(reason)
 
