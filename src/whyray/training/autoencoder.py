@@ -39,6 +39,7 @@ class AutoencoderPlan:
                   their means.
     features, logits   weights of two terms through the frozen classifier: the relative squared change of its last map,
                   and the squared change of its logits, in units of their spread over the batch.
+    noise         Gaussian noise on the latent while training, in units of its spread over the batch: for smoothness.
     sizes         sides of the square cut out of the training pictures, one a part of the run of equal length.
     init          a folder that an earlier training wrote: begin with its weights.
     """
@@ -54,6 +55,7 @@ class AutoencoderPlan:
     summed: bool = False
     features: float = 0.0
     logits: float = 0.0
+    noise: float = 0.0
     size: int = 224
     sizes: tuple[int, ...] = ()
     stored: int = 256
@@ -66,6 +68,8 @@ class AutoencoderPlan:
             raise SettingError(f"the plan {self.name!r} needs at least one data set")
         if min(self.squared, self.absolute, self.features, self.logits) < 0 or self.squared + self.absolute == 0:
             raise SettingError("weights of the loss are 0 or more, and squared or absolute is above 0")
+        if not 0 <= self.noise <= 2:
+            raise SettingError(f"noise={self.noise:g} came; give a value from 0 to 2")
         if any(not 32 <= side <= self.size for side in self.sizes):
             raise SettingError(f"sizes = {list(self.sizes)}; give sides from 32 to {self.size}")
 
@@ -141,11 +145,19 @@ class AutoencoderTask(Task):
         drawn = draws(plan.loop.seed, epoch, examples)
         grey = augmented(as_pixels(self._near[np.asarray(examples)]), drawn, plan.size, plan.augment)
         grey = squares(grey, drawn, plan.side(epoch)).to(plan.loop.device, memory_format=torch.channels_last)
-        made = to_grey(module(from_grey(grey, self.preparation)).float(), self.preparation)
+        made = to_grey(self._made(module, from_grey(grey, self.preparation)).float(), self.preparation)
         error = made - grey
         pixels = plan.squared * error**2 + plan.absolute * error.abs()
         loss = pixels.sum() if plan.summed else pixels.mean()
         return loss + self._seen(grey, made) if plan.features or plan.logits else loss
+
+    def _made(self, module: nn.Module, x: Tensor) -> Tensor:
+        """Reconstructions, in training with noise on the latent where the plan says so."""
+        if not self.plan.noise:
+            return module(x)  # type: ignore[no-any-return]
+        z: Tensor = module.encode(x)  # type: ignore[operator]
+        spread = z.detach().std(dim=(0, 2, 3), keepdim=True)
+        return module.decode(z + self.plan.noise * spread * torch.randn_like(z))  # type: ignore[operator, no-any-return]
 
     def _seen(self, grey: Tensor, made: Tensor) -> Tensor:
         """The weighted change of the classifier's last map and of its logits."""
