@@ -14,7 +14,14 @@ from .jobs.patterns import browse_patterns, build_patterns, list_patterns, name_
 from .jobs.plan import EvaluationPlan
 from .models.wrapped import wrap
 from .registry import MODELS
-from .training.by_plan import run_recipe, store_activations, train_autoencoder, train_classifier, train_transcoders
+from .training.by_plan import (
+    run_recipe,
+    store_activations,
+    train_autoencoder,
+    train_classifier,
+    train_nle,
+    train_transcoders,
+)
 from .types import Prediction, Radiograph, Report, Score, Voi
 
 if TYPE_CHECKING:
@@ -69,6 +76,7 @@ __all__ = [
     "store_activations",
     "train_autoencoder",
     "train_classifier",
+    "train_nle",
     "train_transcoders",
     "voi_option",
     "where_options",

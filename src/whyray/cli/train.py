@@ -92,6 +92,33 @@ def transcoders(
 
 
 @app.command()
+def nle(
+    plan: Annotated[Path, typer.Argument(help="TOML plan, or a recipe with [stage.sentences].")],
+    out: Out,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", help="Classifier it explains as it is; without one a plan may train its own."),
+    ] = None,
+    activations: Annotated[
+        Path | None, typer.Option("-a", "--activations", help="Folder that `whyray activations` wrote, for -m.")
+    ] = None,
+    change: Change = None,
+    threads: Threads = None,
+) -> None:
+    """Train a generator of explaining sentences; OUT/generated.jsonl is for `whyray evaluate language`."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    changes = [*(change or ()), *([f"classifier={model}"] if model else [])]
+    with show.progress("train") as reporter:
+        made = api.train_nle(plan, out, activations=activations, changes=changes, report=reporter)
+    typer.echo(
+        f"trained: whyray evaluate language {made}/generated.jsonl --references {made}/references.jsonl", err=True
+    )
+
+
+@app.command()
 def recipe(
     plan: Annotated[Path, typer.Argument(help="A recipe, such as recipes/mini.toml.")],
     out: Out,

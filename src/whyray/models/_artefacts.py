@@ -12,6 +12,7 @@ from ..io.artefacts import NAME
 
 BUNDLED = Path(__file__).parent / "weights"
 MAKE = {"patterns": "build them (whyray patterns build)"}  # what is not trained by ``whyray train KIND``
+MAKE |= {f"sentences-{name}": "train one (whyray train nle)" for name in ("dpt", "ratchet", "tienet")}
 
 
 def artefact_folder(kind: str, classifier: Classifier) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,15 @@ from torch import Tensor, nn
 from ..errors import WeightsError
 from ..networks.densenet import DenseNet
 from ..networks.resnet import ResNet
+from ..networks.three_states import ThreeStates, live
 from ..networks.tower import TowerClassifier
 from ._taps import Tap
 from ._torch import Wiring
 
 # network -> its whole-number settings, and whether each is a list
 SETTINGS: dict[str, dict[str, bool]] = {
-    "densenet": {"channels": False, "growth": False, "blocks": True, "stem": False, "bottleneck": False},
+    "densenet": {"channels": False, "growth": False, "blocks": True, "stem": False, "bottleneck": False}
+    | {"states": False},
     "resnet": {"channels": False, "blocks": True, "stem": False},
     "clip_vit": dict.fromkeys(("channels", "size", "patch", "width", "depth", "heads", "projection", "hidden"), False),
 }
@@ -45,6 +48,10 @@ def build(architecture: Mapping[str, object], outputs: int) -> nn.Module:
 
 
 def _made(network: str, settings: Mapping[str, object], outputs: int) -> nn.Module:
+    if settings.get("states", 1) == 3:
+        return ThreeStates(_made(network, {k: v for k, v in settings.items() if k != "states"}, 3 * outputs))
+    if "states" in settings:
+        raise WeightsError(f"the card's architecture has states = {settings['states']}; known: 3, or none")
     makers: dict[str, Callable[..., nn.Module]] = {"densenet": DenseNet, "resnet": ResNet, "clip_vit": TowerClassifier}
     return makers[network](outputs, **settings)
 
@@ -53,6 +60,8 @@ def wiring(module: nn.Module) -> Wiring:
     """Taps and heads of one of whyray's own networks."""
     if isinstance(module, TowerClassifier):
         return _tower_wiring(module)
+    if isinstance(module, ThreeStates):
+        return _three_states_wiring(module)
     if isinstance(module, DenseNet):
         last, linear = "last_relu", "classifier"
     elif isinstance(module, ResNet):
@@ -62,6 +71,18 @@ def wiring(module: nn.Module) -> Wiring:
     head = module.get_submodule(linear)
     taps = {"features": Tap(last), "embedding": Tap(linear, "input", "flat")}
     return Wiring(taps, {"features": lambda v: head(v.mean((2, 3))), "embedding": head})
+
+
+def _three_states_wiring(module: ThreeStates) -> Wiring:
+    """Those of the network inside; its outputs become one logit a finding."""
+    inner = wiring(module.network)
+    taps = {name: replace(tap, layer=f"network.{tap.layer}") for name, tap in inner.taps.items()}
+    heads = {name: partial(_read_live, head) for name, head in inner.heads.items()}
+    return Wiring(taps, heads)
+
+
+def _read_live(head: Callable[[Tensor], Tensor], value: Tensor) -> Tensor:
+    return live(head(value))
 
 
 def _tower_wiring(module: TowerClassifier) -> Wiring:

@@ -57,6 +57,23 @@ def train_transcoders(
     return run(load_plan(Path(plan), changes), Path(activations), Path(out), report)
 
 
+def train_nle(
+    plan: str | Path,
+    out: str | Path,
+    *,
+    activations: str | Path | None = None,
+    changes: Sequence[str] = (),
+    report: Report | None = None,
+) -> Path:
+    """Train a generator of explaining sentences by a TOML plan; returns the folder that ``dpt:sentences=FOLDER`` (or
+    ratchet, tienet) takes, and, where a classifier was trained with it, ``load_model``."""
+    from .nle import load_plan
+    from .nle import train_nle as run
+
+    stored = Path(activations) if activations else None
+    return run(load_plan(Path(plan), changes), Path(out), report, activations=stored)
+
+
 def run_recipe(
     plan: str | Path, out: str | Path, *, stages: Sequence[str] | None = None, report: Report | None = None
 ) -> Mapping[str, Path]:

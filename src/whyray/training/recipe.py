@@ -19,6 +19,8 @@ from .autoencoder import plan_from as autoencoder_plan
 from .autoencoder import train_autoencoder
 from .classifier import train_classifier
 from .measure import measured
+from .nle import plan_from as nle_plan
+from .nle import train_nle
 from .plan import plan_from
 from .settings import read_toml, stage_table
 from .transcoders import plan_from as transcoders_plan
@@ -81,6 +83,15 @@ def _transcoders(table: Mapping[str, Any], out: Path, report: Report | None) -> 
     return train_transcoders(transcoders_plan(table), out.parent / "activations", out, report)
 
 
+def _sentences(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
+    """For the classifier of the same stack, or with one of its own where the stack has none."""
+    stack = out.parent / "classifier"
+    whose = {"classifier": str(stack)} if (stack / "model.json").is_file() else {}
+    activations = out.parent / "activations"
+    stored = activations if (activations / "activations.json").is_file() else None
+    return train_nle(nle_plan({**whose, **table}), out, report, activations=stored)
+
+
 def _fingerprint(out: Path) -> str | None:
     """Fingerprint of the classifier in a stack, or None before it is made."""
     try:
@@ -96,4 +107,5 @@ STAGES: dict[str, Stage] = {
     "autoencoder": _autoencoder,
     "activations": _activations,
     "transcoders": _transcoders,
+    "sentences": _sentences,
 }
