@@ -5,6 +5,7 @@ python docs/generate.py
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,17 @@ def pages() -> dict[str, str]:
     from whyray.io.records import schema_text
     from whyray.models import mini
     from whyray.models._store import read_card
+    from whyray.training.artefact_card import artefact_page
     from whyray.training.measure import card_page
 
-    card = read_card(Path(mini.__file__).parent / "weights" / "mini.json")
-    return {"cli.md": cli_page(), "explanation.schema.json": schema_text(), "models/mini.md": card_page(card)}
+    shipped = Path(mini.__file__).parent / "weights"
+    artefacts = {p.parent.name: json.loads(p.read_text("utf-8")) for p in sorted(shipped.glob("*/artefact.json"))}
+    return {
+        "cli.md": cli_page(),
+        "explanation.schema.json": schema_text(),
+        "models/mini.md": card_page(read_card(shipped / "mini.json")),
+        **{f"models/{name}.md": artefact_page(data) for name, data in artefacts.items()},
+    }
 
 
 def cli_page() -> str:

@@ -25,6 +25,7 @@ TABLE = {
     "loop": {"epochs": 2, "batch": 4, "every": 1},
     "features": 0.1,
     "logits": 0.1,
+    "noise": 0.1,
     "size": 64,
     "sizes": [32, 64],
     "stored": 72,
@@ -147,6 +148,7 @@ def test_another_size_is_resampled_and_gradients_pass() -> None:
         ({"data": []}, "at least one data set"),
         ({"squared": 0.0, "absolute": 0.0}, "above 0"),
         ({"sizes": [16]}, "sides from 32"),
+        ({"noise": 3.0}, "from 0 to 2"),
         ({"featurs": 1.0}, "did you mean features"),
     ],
 )

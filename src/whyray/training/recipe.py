@@ -1,5 +1,6 @@
 """A recipe: a TOML file whose tables ``[stage.NAME]`` build one stack of artefacts that belong together.
 
+A stage is called after what it makes, with or without another word: ``autoencoder``, ``autoencoder_noise``.
 A stage with ``start = "OTHER"`` begins with the weights of the stage OTHER, and has its settings where it sets none.
 """
 
@@ -42,19 +43,26 @@ def run_recipe(
     if not isinstance(tables, Mapping) or not tables:
         raise SettingError(f"{path} has no table [stage.NAME]; a recipe has at least [stage.classifier]")
     for name in (*tables, *(stages or ())):
-        if name not in STAGES or name not in tables:
-            raise UnknownName("stage", name, tuple(t for t in tables if t in STAGES))
+        if _made_by(name) is None or name not in tables:
+            raise UnknownName("stage", name, tuple(t for t in tables if _made_by(t)))
     made: dict[str, Path] = {}
     for name, table in tables.items():
         if stages is None or name in stages:
             start = table.get("start")
             settings = {**stage_table(tables, name), **({"init": str(out / start)} if start else {})}
-            made[name] = STAGES[name](settings, out / name, report)
+            make = _made_by(name)
+            assert make is not None
+            made[name] = make(settings, out / name, report)
     with disk_errors(out):
         paths = {k: str(v) for k, v in made.items()}
         facts = {"recipe": Path(path).name, "fingerprint": _fingerprint(out), "made": paths}
         write_whole(out / "recipe.json", (json.dumps(facts, indent=1) + "\n").encode())
     return made
+
+
+def _made_by(name: str) -> Stage | None:
+    """What runs a stage of this name."""
+    return STAGES.get(name.partition("_")[0])
 
 
 def _classifier(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
@@ -103,7 +111,6 @@ def _fingerprint(out: Path) -> str | None:
 STAGES: dict[str, Stage] = {
     "pretraining": _pretraining,
     "classifier": _classifier,
-    "autoencoder_pretraining": _autoencoder,
     "autoencoder": _autoencoder,
     "activations": _activations,
     "transcoders": _transcoders,
