@@ -233,3 +233,33 @@ def test_rate_rises_and_falls() -> None:
 def test_settings_out_of_range(wrong: dict[str, float]) -> None:
     with pytest.raises(SettingError, match=next(iter(wrong))):
         LoopPlan(**wrong)  # type: ignore[arg-type]
+
+
+class Pictures(Toy):
+    """A convolution in channels-last layout, as the classifiers have it."""
+
+    def build(self) -> nn.Module:
+        layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 1))
+        return layers.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
+
+    def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
+        if self.seen == self.at:
+            self.do()
+        self.seen += 1
+        x = self.x[examples].repeat(1, 8).reshape(-1, 3, 4, 4)
+        return (module(x) - self.x[examples].sum(1, keepdim=True)).square().mean()
+
+    def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
+        return {}
+
+
+def test_moments_of_a_convolution_come_back_in_its_layout(tmp_path: Path) -> None:
+    straight = train(Pictures(), OFTEN, tmp_path / "a")
+
+    def stop() -> None:
+        raise Stopped("here")
+
+    with pytest.raises(Stopped):
+        train(Pictures(at=7, do=stop), OFTEN, tmp_path / "b")
+    resumed = train(Pictures(), OFTEN, tmp_path / "b")
+    assert all(torch.equal(straight.weights[k], resumed.weights[k]) for k in straight.weights)

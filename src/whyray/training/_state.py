@@ -88,6 +88,8 @@ class State:
             index, _, name = key.partition(".")
             slots.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        for parameter, slot in self.optimiser.state.items():  # the fused step pairs numbers by their place in memory
+            slot |= {k: torch.empty_like(parameter).copy_(v) for k, v in slot.items() if v.shape == parameter.shape}
         self.epoch, self.step, self.total = facts["epoch"], facts["step"], facts["total"]
         self.loss, self.seconds, self.best_score = facts["loss"], facts["seconds"], facts["best_score"]
         self.history, self.dirty = list(facts["history"]), False
