@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def with_artefacts() -> Callable[[Classifier], Context]:
 
     def context(classifier: Classifier) -> Context:
         makers = {"autoencoder": untrained_autoencoder, "patterns": untrained_bank}
+        makers |= {f"sentences-{n}": partial(untrained_sentences, network=n) for n in ("dpt", "ratchet", "tienet")}
         return Context(artefact=lambda kind, _fingerprint: makers[kind](classifier))
 
     return context
@@ -72,3 +74,22 @@ def untrained_bank(classifier: Classifier) -> Any:
         cluster=np.array([0, 1, 2, 3, -1, -1, -1, -1] * 2),
         patterns=tuple(Pattern(f"p{i:04d}") for i in range(4)),
     )
+
+
+def untrained_sentences(classifier: Classifier, network: Any) -> Any:
+    """A generator of eight tokens at most a sentence."""
+    import torch
+
+    from whyray.models._narrators import Sentences
+    from whyray.networks.narrator import narrator
+    from whyray.patterns.site import site_of
+    from whyray.text.bpe import learned
+
+    site, tokenizer = site_of(classifier), learned(["patchy opacity may represent pneumonia"], 290)
+    sizes: dict[str, int | float] = {"width": 16, "hidden": 16} | (
+        {} if network == "tienet" else {"layers": 1, "heads": 2}
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = narrator(network, len(tokenizer), site.d_in, site.grid, len(site.bias), sizes).eval()
+    return Sentences("tiny", network, module, tokenizer, classifier.findings, None, classifier.fingerprint)

@@ -36,7 +36,7 @@ class Narrator(nn.Module):
         self.sees = nn.Linear(depth, width)
         self.predicts = nn.Linear(predictions, width)
         self.norm = nn.LayerNorm(width)
-        self.place = nn.Parameter(torch.randn(cells, width) * 0.02)
+        self.place = nn.Parameter(torch.randn(cells, width) * 0.5)  # of the scale of normalised cells
 
     def memory(self, features: Tensor, prediction: Tensor) -> Tensor:
         """``[b, cells + 1, width]``; the prediction last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..cards import Preparation
+from ..cards import Operation, Preparation
 from ..io.artefacts import Artefact, save_artefact
 from ..io.whole import write_whole
 from ..models._narrators import KINDS
+from ..models._predict import sigmoid
 from ..types import Report
 from ._nle_measure import measured
 from ._nle_pairs import LABELS, Pair
@@ -39,7 +41,7 @@ def finished(task: NleTask, trained: Trained, out: Path, report: Report | None =
     signature = score_of(task, task.val, *_validated(task, module))[1]
     split = task.split("test", report)
     texts, told = written(task, module, split, split.pairs)
-    write_files(split, texts, told, out)
+    write_files(task, split, texts, told, out)
     facts = {
         "name": task.plan.name,
         "architecture": dict(task.plan.architecture),
@@ -79,26 +81,40 @@ def tensors(task: NleTask, module: nn.Module) -> dict[str, Tensor]:
     return held
 
 
-def write_files(split: Split, texts: list[str], told: NDArray[np.float64], out: Path) -> None:
-    """``generated.jsonl`` and ``references.jsonl``, for the diagnoses that MIMIC-NLE has."""
-    made: list[dict[str, Any]] = []
+def write_files(task: NleTask, split: Split, texts: list[str], told: NDArray[np.float64], out: Path) -> None:
+    """``generated.jsonl`` and ``references.jsonl``, for the diagnoses that MIMIC-NLE has; of a study with several
+    pictures the sentence on the first."""
+    made: dict[tuple[str, str], dict[str, Any]] = {}
     references: dict[str, dict[str, Any]] = {}
     for pair, text, row in zip(split.pairs, texts, told, strict=True):
         if pair.diagnosis not in LABELS:
             continue
-        line = references.setdefault(pair.sentence, _reference(pair))
+        line = references.setdefault(pair.sentence, _reference(pair, split.states[pair.case], task.findings))
         line["diagnosis_label"][LABELS.index(pair.diagnosis)] = 1
-        shown: dict[str, Any] = {"sentence_ID": pair.sentence, "diagnosis": pair.diagnosis, "nle": text}
-        if row.shape == (3 * len(LABELS),):
-            shown["img_probabilities"] = row.reshape(-1, 3).tolist()
-        made.append(shown)
-    for name, lines in (("generated", made), ("references", list(references.values()))):
+        shown = {"sentence_ID": pair.sentence, "diagnosis": pair.diagnosis, "nle": text}
+        made.setdefault((pair.sentence, pair.diagnosis), {**shown, **_prediction(task, row, pair.diagnosis)})
+    for name, lines in (("generated", list(made.values())), ("references", list(references.values()))):
         write_whole(out / f"{name}.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
-def _reference(pair: Pair) -> dict[str, Any]:
+def _reference(pair: Pair, states: NDArray[np.int64], findings: Sequence[str]) -> dict[str, Any]:
+    """A line of MIMIC-NLE's schema; the states of the image where the classifier has MIMIC-NLE's findings."""
     names = {"sentence_ID": pair.sentence, "patient_ID": pair.patient, "nle": pair.texts[0]}
-    return {**names, "diagnosis_label": [0] * len(LABELS)}
+    marks = {"diagnosis_label": [0] * len(LABELS)}
+    if tuple(findings) == LABELS:
+        marks["img_labels"] = np.eye(3, dtype=int)[np.maximum(states, 0)].tolist()
+    return {**names, **marks}
+
+
+def _prediction(task: NleTask, row: NDArray[np.float64], diagnosis: str) -> dict[str, Any]:
+    """What the classifier says of the image: its states, or whether it calls the diagnosis."""
+    if task.classifier is None:
+        return {"img_probabilities": row.reshape(-1, 3).tolist()} if tuple(task.findings) == LABELS else {}
+    p = float(np.clip(row[task.findings.index(diagnosis)], 1e-7, 1 - 1e-7))
+    operation = task.classifier.card.operations.get(diagnosis, Operation())
+    calibrated = sigmoid(operation.slope * float(np.log(p / (1 - p))) + operation.intercept)
+    threshold = 0.5 if operation.threshold is None else operation.threshold
+    return {"predicted": "positive" if calibrated >= threshold else "negative"}
 
 
 def _validated(task: NleTask, module: nn.Module) -> tuple[tuple[Pair, ...], list[str], NDArray[np.float64]]:
