@@ -96,3 +96,43 @@ def test_an_autoencoder_is_trained_and_draws_counterfactuals(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     (report,) = (tmp_path / "o").glob("*/report.html")
     assert "Model-made picture, not a radiograph" in report.read_text()
+
+
+def test_a_recipe_of_sentences_alone_trains_classifier_and_generator(tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text(
+        """
+[stage.sentences]
+name = "tiny"
+size = 64
+stored = 72
+vocabulary = 300
+architecture = {network = "tienet", width = 16, hidden = 16}
+vision = {network = "densenet", growth = 4, blocks = [1, 1], stem = 4}
+loop = {epochs = 1, batch = 4, keep = "best"}
+[[stage.sentences.data]]
+name = "phantom"
+spec = "phantom:train=6,val=3,test=3"
+"""
+    )
+    made = whyray("train", "nle", tmp_path / "plan.toml", "-o", tmp_path / "out", "--threads", 1)
+    assert made.returncode == 0, made.stderr
+    files = [tmp_path / "out" / name for name in ("generated.jsonl", "references.jsonl")]
+    measured = whyray("evaluate", "language", files[0], "--references", files[1], "--json")
+    assert measured.returncode == 0, measured.stderr
+    assert {"clev", "auc_binary"} <= {row["metric"] for row in json.loads(measured.stdout)}
+    spec = f"tienet:sentences={tmp_path / 'out'}"
+    shown = whyray(
+        "explain",
+        "examples/phantom.png",
+        "-m",
+        tmp_path / "out",
+        "-x",
+        "gradcam",
+        "-x",
+        spec,
+        "-o",
+        tmp_path / "e",
+        "--json",
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert '"statement"' in shown.stdout

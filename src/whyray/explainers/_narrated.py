@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from ..models._narrators import Sentences
 
-NO_SENTENCE = "No sentence: the generator has learned none on {words}."
+NO_SENTENCE = "the generator has learned no sentence on {words}"
+NO_EVIDENCE = "no other explanation of {words} was made that a sentence could rest on"
+NO_WORDS = "the generator ended before the first word on {words}"
 UNSURE = 0.5
 
 
@@ -35,13 +37,14 @@ class Narrated(Explainer):
     length    exponent of the length by which a sentence's log-probability is divided.
     sentences  the generator's folder; empty = the one that belongs to the classifier.
 
-    Checks: "log_probability" (mean a token), "learned" (0 where the generator knows no sentence on the finding),
-    "ended" (0 where the sentence was cut off), and for what the sentence cites "probability_lung_opacity" ... where the
-    classifier predicts it.
+    It rests on the explanations of the finding, and of what the sentence cites, that were made before it. Checks:
+    "log_probability" (mean a token), "ended" (0 where the sentence was cut off), and for what the sentence cites
+    "probability_lung_opacity" ... where the classifier predicts it.
     """
 
     kind: ClassVar[str] = "statement"
     needs: ClassVar[frozenset[Capability]] = frozenset({"features"})
+    requires: ClassVar[tuple[str, ...]] = ("gradcam",)
     cost: ClassVar[float] = 10.0
     network: ClassVar[Literal["dpt", "ratchet", "tienet"]]
 
@@ -60,7 +63,8 @@ class Narrated(Explainer):
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
     ) -> list[dict[str, Explanation]]:
-        """One Statement a finding; the findings of a picture share its pass."""
+        """One Statement a finding; the findings of a picture share its pass. Why one has none is in
+        ``context.abstained``."""
         import torch
 
         asked = Asked(self, classifier, radiographs, findings, context)
@@ -72,12 +76,16 @@ class Narrated(Explainer):
                 logits, taps = classifier.run(torch.from_numpy(frame.pixels)[None], ("features",))
                 features = taps["features"].float().cpu()
                 prediction = generator.prediction(logits.cpu(), features)
-            made = {f: self._written(generator, features, prediction, f) for f in asked.findings}
-            provenance = asked.provenance(radiograph, frame, time.monotonic() - started)
             values = dict(zip(classifier.findings, logits[0].double().tolist(), strict=True))
-            results.append(
-                {f: _statement(f, text, written, values, provenance, asked) for f, (text, written) in made.items()}
-            )
+            made: dict[str, Explanation] = {}
+            for finding in asked.findings:
+                said = self._said(generator, features, prediction, finding, _keys(context, radiograph, finding))
+                if isinstance(said, str):
+                    context.abstained[radiograph.sha256, finding] = said
+                else:
+                    provenance = asked.provenance(radiograph, frame, time.monotonic() - started)
+                    made[finding] = _statement(finding, *said, values, provenance, asked)
+            results.append(made)
             context.step((i + 1) / len(asked.frames))
         return results
 
@@ -89,43 +97,52 @@ class Narrated(Explainer):
             return found
         return sentences_for(classifier, self.network, self.sentences)
 
-    def _written(
-        self, generator: Sentences, features: Tensor, prediction: Tensor, finding: str
-    ) -> tuple[str, Written | None]:
+    def _said(
+        self, generator: Sentences, features: Tensor, prediction: Tensor, finding: str, earlier: Sequence[str]
+    ) -> tuple[str, Written] | str:
+        """A sentence, or why there is none."""
+        words = finding.replace("_", " ")
         if finding not in generator.diagnoses:
-            return NO_SENTENCE.format(words=finding.replace("_", " ")), None
+            return NO_SENTENCE.format(words=words)
+        if not earlier:
+            return NO_EVIDENCE.format(words=words)
         decoding = Decoding(self.beams, self.longest, self.repeat, self.length)
-        return generator.narrate(features, prediction, finding, decoding)
+        text, written = generator.narrate(features, prediction, finding, decoding)
+        return (text, written) if text else NO_WORDS.format(words=words)
+
+
+def _keys(context: Context, radiograph: Radiograph, finding: str) -> list[str]:
+    """Keys of what was made before of a finding of this picture, statements left out."""
+    return [
+        f"{f}/{label}"
+        for (sha256, f, label), made in context.earlier.items()
+        if sha256 == radiograph.sha256 and f == finding and not isinstance(made, Statement)
+    ]
 
 
 def _statement(
-    finding: str, text: str, written: Written | None, logits: dict[str, float], provenance: Provenance, asked: Asked
+    finding: str, text: str, written: Written, logits: dict[str, float], provenance: Provenance, asked: Asked
 ) -> Statement:
-    """With its evidence: the prediction, that of each finding the sentence cites, and what explained these before."""
-    cited = _cited(text, finding) if written else ()
-    held = [f for f in cited if f in logits]
-    probabilities = {f: _probability(asked, f, logits[f]) for f in held}
-    earlier = [
-        e.key for (sha, f, _), e in asked.context.earlier.items() if sha == provenance.image_sha256 and f == finding
-    ]
-    checks = {
-        "learned": float(written is not None),
-        "log_probability": written.score if written else float("nan"),
-        "ended": float(written.ended) if written else float("nan"),
-        **{f"probability_{f}": p for f, p in probabilities.items()},
-    }
+    """With what it cites beside what the classifier says of that."""
+    cited = _cited(text, finding)
+    probabilities = {f: _probability(asked, f, logits[f]) for f in cited if f in logits}
+    picture = next(r for r in asked.radiographs if r.sha256 == provenance.image_sha256)
     return Statement(
         finding=finding,
         provenance=provenance,
-        checks=checks,
+        checks={
+            "log_probability": written.score,
+            "ended": float(written.ended),
+            **{f"probability_{f}": p for f, p in probabilities.items()},
+        },
         notes=_notes(written, cited, probabilities),
-        text=text or "No sentence: the generator ended at once.",
+        text=text,
         audience="clinician",
-        evidence=(f"{finding}/prediction", *(f"{f}/prediction" for f in held), *dict.fromkeys(earlier)),
+        evidence=tuple(key for f in (finding, *cited) for key in _keys(asked.context, picture, f)),
     )
 
 
-def _notes(written: Written | None, cited: Sequence[str], probabilities: dict[str, float]) -> tuple[str, ...]:
+def _notes(written: Written, cited: Sequence[str], probabilities: dict[str, float]) -> tuple[str, ...]:
     out = []
     for finding in cited:
         words = finding.replace("_", " ")
@@ -134,11 +151,9 @@ def _notes(written: Written | None, cited: Sequence[str], probabilities: dict[st
         elif probabilities[finding] < UNSURE:
             share = 100 * probabilities[finding]
             out.append(f"The sentence cites {words}, to which the classifier gives {share:.0f} %.")
-    if written and not written.ended:
+    if not written.ended:
         out.append("The sentence was cut off.")
-    if written:
-        out.append("A learned sentence: what such a picture is called, not what the classifier computed.")
-    return tuple(out)
+    return (*out, "A learned sentence: what such a picture is called, not what the classifier computed.")
 
 
 def _cited(text: str, finding: str) -> tuple[str, ...]:
