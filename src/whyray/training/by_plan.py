@@ -28,35 +28,6 @@ def train_autoencoder(
     return run(load_plan(Path(plan), changes), Path(out), report)
 
 
-def store_activations(
-    plan: str | Path | None,
-    out: str | Path,
-    *,
-    changes: Mapping[str, object] | None = None,
-    report: Report | None = None,
-) -> Path:
-    """Write the activations of data sets by a TOML plan (or none) with ``changes`` put in; returns the folder."""
-    from .activations import plan_with
-    from .activations import store_activations as run
-
-    return run(plan_with(plan, changes or {}), Path(out), report)
-
-
-def train_transcoders(
-    plan: str | Path,
-    activations: str | Path,
-    out: str | Path,
-    *,
-    changes: Sequence[str] = (),
-    report: Report | None = None,
-) -> Path:
-    """Train an ensemble of transcoders on stored activations by a TOML plan; returns the ensemble's folder."""
-    from .transcoders import load_plan
-    from .transcoders import train_transcoders as run
-
-    return run(load_plan(Path(plan), changes), Path(activations), Path(out), report)
-
-
 def train_nle(
     plan: str | Path,
     out: str | Path,
