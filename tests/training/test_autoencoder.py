@@ -20,7 +20,7 @@ from whyray.training.fidelity import correlation, logits_before_and_after, ssim
 TABLE = {
     "name": "tiny",
     "classifier": "mini",
-    "architecture": {"network": "small", "widths": [4, 8, 8, 8, 8], "latent": 4},
+    "architecture": {"network": "small", "widths": [4, 8, 8, 8, 8], "latent": 4, "straight": 1},
     "data": [{"name": "phantom", "spec": "phantom:train=12,val=4,test=4"}],
     "loop": {"epochs": 2, "batch": 4, "every": 1},
     "features": 0.1,
@@ -33,10 +33,11 @@ TABLE = {
 
 
 def test_the_small_one_halves_as_often_as_it_has_widths() -> None:
-    module = SmallAE(widths=(4, 8, 8), latent=5).eval()
     x = torch.randn(2, 1, 48, 64)
-    assert module.encode(x).shape == (2, 5, 6, 8)
-    assert module(x).shape == x.shape
+    for straight in (0, 1):
+        module = SmallAE(widths=(4, 8, 8), latent=5, straight=straight).eval()
+        assert module.encode(x).shape == (2, 5, 6, 8)
+        assert module(x).shape == x.shape
     assert sum(p.numel() for p in SmallAE().parameters()) * 4 < 10e6
 
 

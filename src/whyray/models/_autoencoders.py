@@ -58,10 +58,10 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
 
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in architecture.items()}
     network = settings.pop("network", None)
-    makers = {"small": (SmallAE, {"widths", "latent"}), "resnet": (ResNetAE, {"blocks"})}
+    makers = {"small": (SmallAE, {"widths", "latent", "straight"}), "resnet": (ResNetAE, {"blocks"})}
     if network not in makers or not set(settings) <= makers[network][1]:
         raise WeightsError(
-            f"the autoencoder {dict(architecture)!r:.80} came; known: small (widths, latent), resnet (blocks)"
+            f"the autoencoder {dict(architecture)!r:.80} came; known: small (widths, latent, straight), resnet (blocks)"
         )
     numbers = [n for v in settings.values() for n in (v if isinstance(v, tuple) else (v,))]
     if not all(type(n) is int and 0 < n <= 2048 for n in numbers) or len(numbers) > 12:
