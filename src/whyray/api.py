@@ -127,6 +127,7 @@ def explain(
     explainers: Sequence[str] = ...,
     seed: int = ...,
     budget: float | None = ...,
+    audience: str = ...,
 ) -> Explained: ...
 @overload
 def explain(
@@ -137,6 +138,7 @@ def explain(
     explainers: Sequence[str] = ...,
     seed: int = ...,
     budget: float | None = ...,
+    audience: str = ...,
 ) -> list[Explained]: ...
 def explain(
     classifier: Classifier,
@@ -146,15 +148,16 @@ def explain(
     explainers: Sequence[str] = (),
     seed: int = 0,
     budget: float | None = None,
+    audience: str = "",
 ) -> Explained | list[Explained]:
     """Explain one radiograph (one result) or several (a list); several share the forward passes.
 
-    findings, explainers, budget: see ``Plan``. ``result["effusion", "gradcam"].at_source()`` is a map in source
-    pixels; ``result.save(folder)`` writes report.html, overlays, raw maps and explanation.json.
+    findings, explainers, budget, audience: see ``Plan``. ``result["effusion", "gradcam"].at_source()`` is a map in
+    source pixels; ``result.save(folder)`` writes report.html, overlays, raw maps and explanation.json.
     """
     if isinstance(findings, str) or isinstance(explainers, str):
         raise SettingError("a single text came; give a list, such as findings=['edema'], explainers=['gradcam']")
-    plan = Plan(tuple(findings), tuple(explainers), seed, budget)
+    plan = Plan(tuple(findings), tuple(explainers), seed, budget, audience)
     if isinstance(radiographs, Radiograph):
         return explain_radiographs(classifier, [radiographs], plan)[0]
     return explain_radiographs(classifier, radiographs, plan)

@@ -84,6 +84,7 @@ class Context:
     budget_s  seconds this explainer may take, or None.
     earlier   (image sha256, finding, explainer) -> Explanation made before in this run.
     paid      key of a perturbed input -> its logits ``[f]``; shared by the explainers of one run (engine/perturb.py).
+    abstained (image sha256, finding) -> why this explainer leaves that finding out of its answer; it fills this.
     artefact  (kind, classifier fingerprint) -> autoencoder, pattern bank ...; raises UnmetNeed where there is none.
     progress  called with a share in 0..1.
     cancelled asked between batches.
@@ -94,6 +95,7 @@ class Context:
     budget_s: float | None = None
     earlier: Mapping[tuple[str, str, str], Explanation] = field(default_factory=dict)
     paid: MutableMapping[bytes, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    abstained: MutableMapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
     artefact: Callable[[str, str], Any] | None = None
     progress: Callable[[float], None] = field(default=lambda _share: None)
     cancelled: Callable[[], bool] = field(default=lambda: False)
@@ -137,7 +139,10 @@ class Explainer(ABC):
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
     ) -> list[dict[str, Explanation]]:
-        """One dictionary a radiograph, one entry a finding; all findings share the passes."""
+        """One dictionary a radiograph, one entry a finding; all findings share the passes.
+
+        A finding may be left out where ``context.abstained`` says why.
+        """
 
     def passes(self, findings: int) -> float:
         """Rough cost of one image in forward passes, for the time budget and the estimate before a long run."""

@@ -9,6 +9,7 @@ Each check raises AssertionError with what was promised and what was found. They
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import logging
 import math
@@ -24,6 +25,7 @@ from .contracts import Classifier, Context, Dataset, Explainer, Metric
 from .errors import UnmetNeed
 from .explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
 from .findings import finding
+from .registry import explainer as registered
 from .types import Case, Radiograph, array_hash
 
 Snapshot = dict[str, object]
@@ -50,11 +52,13 @@ def check_explainer(
 ) -> None:
     """The promises of ``Explainer``: shape, determinism, independence of company, and nothing left behind.
 
-    ``context`` for explainers that need an artefact: one whose ``artefact`` has it.
+    ``context`` for explainers that need an artefact: one whose ``artefact`` has it. What an explainer ``requires`` is
+    made first. A finding may be left out with a reason in ``Context.abstained``, everywhere or nowhere.
     """
-    explain = partial(explain_checked, context=context)
     pictures = list(radiographs or sample_radiographs())
     findings = list(classifier.findings[:2])
+    context = _with_required(explainer, classifier, pictures, findings, context or Context())
+    explain = partial(explain_checked, context=context)
     missing = explainer.needs - classifier.capabilities
     if missing:
         with _raises(UnmetNeed, f"{explainer.name} needs {sorted(missing)}, which {classifier.name} lacks"):
@@ -65,13 +69,14 @@ def check_explainer(
         explain(explainer, classifier, pictures[:1], findings[:1])
     results = explain(explainer, classifier, pictures, findings)
     _assert_same(before, snapshot(classifier, pictures), f"after {explainer.name}")
-    _check_results(explainer, classifier, pictures, findings, results)
+    _check_results(explainer, classifier, pictures, findings, results, context)
     again = explain(explainer, classifier, pictures, findings)
     _assert_close(results, again, 0.0, f"{explainer.name} with the same seed")
     reverse = explain(explainer, classifier, pictures[::-1], findings[::-1])[::-1]
     _assert_close(results, reverse, 1e-4, f"{explainer.name} in another order")
     alone = [explain(explainer, classifier, [p], findings[:1])[0] for p in pictures]
-    _assert_close([{findings[0]: r[findings[0]]} for r in results], alone, 1e-4, f"{explainer.name} one by one")
+    first = [{f: made for f, made in r.items() if f == findings[0]} for r in results]
+    _assert_close(first, alone, 1e-4, f"{explainer.name} one by one")
     _check_when_the_model_raises(explainer, classifier, pictures, findings, context)
 
 
@@ -87,6 +92,23 @@ def explain_checked(
     if missing:
         raise UnmetNeed(f"{explainer.name} needs {', '.join(sorted(missing))}, and {classifier.name} has none")
     return explainer.explain(classifier, radiographs, findings, context or Context())
+
+
+def _with_required(
+    explainer: Explainer,
+    classifier: Classifier,
+    pictures: Sequence[Radiograph],
+    findings: Sequence[str],
+    context: Context,
+) -> Context:
+    """``context`` with the results of the explainers that this one reads, where the classifier can give them."""
+    earlier = dict(context.earlier)
+    for name in explainer.requires:
+        with contextlib.suppress(UnmetNeed):
+            made = explain_checked(registered(name), classifier, pictures, findings, context)
+            for picture, result in zip(pictures, made, strict=True):
+                earlier |= {(picture.sha256, f, name): explanation for f, explanation in result.items()}
+    return dataclasses.replace(context, earlier=earlier)
 
 
 def check_classifier(classifier: Classifier, radiographs: Sequence[Radiograph] | None = None) -> None:
@@ -180,10 +202,12 @@ def _check_results(
     pictures: Sequence[Radiograph],
     findings: Sequence[str],
     results: Sequence[dict[str, Explanation]],
+    context: Context,
 ) -> None:
     assert len(results) == len(pictures), f"{len(pictures)} radiographs, {len(results)} results"
     for picture, result in zip(pictures, results, strict=True):
-        assert list(result) == list(findings), f"asked {list(findings)}, got {list(result)}"
+        left = [f for f in findings if context.abstained.get((picture.sha256, f))]
+        assert list(result) == [f for f in findings if f not in left], f"asked {list(findings)}, got {list(result)}"
         for name, explanation in result.items():
             made = explanation.provenance
             assert explanation.finding == name and explanation.kind == explainer.kind
@@ -199,7 +223,7 @@ def _check_results(
                 _check_sum(explanation)
                 _check_map(explanation.attribution(), picture)
             if isinstance(explanation, Statement):
-                assert explanation.text.strip() and explanation.evidence
+                _check_statement(explanation, [f"{f}/{e}" for sha, f, e in context.earlier if sha == picture.sha256])
 
 
 def _check_map(explanation: Attribution, picture: Radiograph) -> None:
@@ -231,6 +255,12 @@ def _check_sum(explanation: PatternSum) -> None:
     assert gap <= 1e-4, f"a map misses its contribution by {gap:.2g}"
     whole = float(explanation.maps.sum(dtype=np.float64) + explanation.rest.sum(dtype=np.float64))
     assert abs(whole - (explanation.logit - explanation.bias)) <= 1e-3, "the maps and the rest miss the prediction"
+
+
+def _check_statement(explanation: Statement, made: Sequence[str]) -> None:
+    assert explanation.text.strip(), "a statement says nothing"
+    unknown = [key for key in explanation.evidence if key not in made]
+    assert not unknown, f"a statement rests on {', '.join(unknown)}, which nobody made"
 
 
 def _check_features(classifier: Classifier, x: Any, logits: Any) -> None:
@@ -293,7 +323,13 @@ def _assert_close(
     first: Sequence[dict[str, Explanation]], second: Sequence[dict[str, Explanation]], tolerance: float, what: str
 ) -> None:
     for a, b in zip(first, second, strict=True):
+        assert set(a) == set(b), f"{what}: {sorted(set(a) ^ set(b))} are explained only once"
         for name, explanation in a.items():
+            if isinstance(explanation, Statement):
+                other = b[name]
+                assert isinstance(other, Statement) and other.text == explanation.text, (
+                    f"{what}: other words for {name}"
+                )
             if isinstance(explanation, Attribution | Counterfactual | PatternSum):
                 other = b[name]
                 assert isinstance(other, type(explanation))

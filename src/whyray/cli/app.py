@@ -58,7 +58,7 @@ def explain(
             "-x",
             "--explainer",
             metavar="NAME[:KEY=VALUE,...]",
-            help="Explainer; again for more. Default: gradcam.",
+            help="Explainer; again for more. Default: gradcam, template.",
             show_default=False,
         ),
     ] = None,
@@ -70,6 +70,9 @@ def explain(
     device: Device = "cpu",
     threads: Threads = None,
     budget: Annotated[float | None, typer.Option(help="Seconds an image may take.", show_default=False)] = None,
+    audience: Annotated[
+        str | None, typer.Option(help="Of statements: clinician (the default) or lay.", show_default=False)
+    ] = None,
     anonymous: Anonymous = False,
     animation: Annotated[str, typer.Option(help="Of counterfactuals: webp, gif, mp4, png (a strip), none.")] = "webp",
     as_json: Json = False,
@@ -79,7 +82,7 @@ def explain(
     from . import show
 
     show.process_settings(threads)
-    plan = api.Plan(tuple(findings or ()), tuple(explainers or ()), seed, budget)
+    plan = api.Plan(tuple(findings or ()), tuple(explainers or ()), seed, budget, audience or "")
     classifier = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
     files = {key: path.name for key, path in (("weights", weights), ("card", card)) if path}
     with show.progress("explain", quiet=as_json) as reporter:

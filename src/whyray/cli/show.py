@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -104,10 +105,21 @@ def record_lines(record: Mapping[str, Any], every_finding: bool) -> list[str]:
         threshold = "-" if row["threshold"] is None else f"{row['threshold']:.3f}"
         mark = " positive" if row["positive"] and row["threshold"] is not None else ""
         lines.append(f"  {row['name']:<28}{row['probability']:>12.3f}{threshold:>17}{row['logit']:>9.2f}{mark}")
-        lines += [f"    {e['explainer']}: {e['skipped'] or e['summary'] or e['kind']}" for e in row["explanations"]]
+        lines += [line for e in row["explanations"] for line in explanation_lines(e)]
     if not all(row["calibrated"] for row in record["findings"]):
         lines.append("  Probabilities are not calibrated: read them as scores.")
     return lines
+
+
+def explanation_lines(explanation: Mapping[str, Any]) -> list[str]:
+    """Where the evidence lies, or why there is none; of a statement its text and caveats, wrapped, and its evidence."""
+    name, text = explanation["explainer"], explanation["content"].get("text")
+    if explanation["skipped"] or not text:
+        return [f"    {name}: {explanation['skipped'] or explanation['summary'] or explanation['kind']}"]
+    lines = textwrap.wrap(f"{name}: {text}", 110, initial_indent=" " * 4, subsequent_indent=" " * 6)
+    for note in explanation["notes"]:
+        lines += textwrap.wrap(f"! {note}", 110, initial_indent=" " * 6, subsequent_indent=" " * 8)
+    return [*lines, f"      rests on {', '.join(explanation['content']['evidence'])}"]
 
 
 def listing(rows: Mapping[str, str], as_json: bool) -> None:

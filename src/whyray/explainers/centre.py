@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from ..contracts import Asked, Classifier, Context, Explainer, in_range
 from ..explanations import Explanation
 from ..types import Radiograph
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SIGMA = 0.25
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Centre(Explainer):
     control: ClassVar[bool] = True
     cost: ClassVar[float] = 0.0
 
-    sigma: float = 0.25
+    sigma: float = SIGMA
     cells: int = 32
 
     def __post_init__(self) -> None:
@@ -36,6 +41,11 @@ class Centre(Explainer):
     ) -> list[dict[str, Explanation]]:
         """Maps ``[cells, cells]`` with their peak of 1 in the middle."""
         asked = Asked(self, classifier, radiographs, findings, context)
-        place = (np.arange(self.cells) + 0.5) / self.cells - 0.5
-        bump = np.exp(-(place[:, None] ** 2 + place**2) / (2 * self.sigma**2))
-        return asked.attributions(np.broadcast_to(bump, (len(radiographs), len(findings), *bump.shape)), signed=False)
+        made = bump(self.cells, self.cells, self.sigma)
+        return asked.attributions(np.broadcast_to(made, (len(radiographs), len(findings), *made.shape)), signed=False)
+
+
+def bump(rows: int, columns: int, sigma: float = SIGMA) -> NDArray[np.float64]:
+    """A Gaussian ``[rows, columns]`` in the middle, 1 at its peak; ``sigma`` as a share of each side."""
+    y, x = ((np.arange(n) + 0.5) / n - 0.5 for n in (rows, columns))
+    return np.asarray(np.exp(-(y[:, None] ** 2 + x**2) / (2 * sigma**2)))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SIDE = 24
 STRANGE, PLAUSIBLE, ALIKE = 1.2, 1.25, 0.5
 FAR_NEARER_INVERTED, FAR_NEARER_TURNED = 0.6, 0.7
+_NEAR = 0.02  # a drawn chest whose correlation is lower by so much counts 1 / e
 REFERENCE = Path(__file__).with_name("frontal.npz")
 
 
@@ -87,9 +88,45 @@ def standardised(small: Floats) -> Floats:
 
 def likeness(small: Floats) -> float:
     """Highest correlation with the drawn chests."""
+    return float(_correlations(small).max())
+
+
+@dataclass(frozen=True)
+class Chest:
+    """Where the lungs lie, in shares of the picture's width and height: as the drawn chests that are most alike.
+
+    middle       x of the midline; ``half`` from there to the outer edge of a lung.
+    top, bottom  y of the lungs' ends.
+    """
+
+    middle: float
+    half: float
+    top: float
+    bottom: float
+
+
+def chest(pixels: NDArray[np.float32]) -> Chest | None:
+    """Where the chest lies in pixels ``[h, w]``; None where this does not look like an upright frontal radiograph."""
+    here = look(pixels)
+    if not here.frontal or here.nearer is not None:
+        return None
+    alike = _correlations(thumbnail(pixels))
+    weights = np.exp((alike - alike.max()) / _NEAR)
+    x, y, height, width = weights @ np.array(_places()) / weights.sum()
+
+    def share(place: float) -> float:  # thumbnails are drawn on the centres of their cells
+        return float((place * (SIDE - 1) + 0.5) / SIDE)
+
+    half = 0.36 * width * (SIDE - 1) / SIDE
+    return Chest(share(x), float(half), share(y - 0.37 * height), share(y + 0.29 * height))
+
+
+def _correlations(small: Floats) -> Floats:
+    """With each of the drawn chests ``[72]``."""
     inner = small[1:-1, 1:-1].ravel()
     inner = inner - inner.mean()
-    return float((_chests() @ inner).max() / max(float(np.linalg.norm(inner)), 1e-9))
+    out: Floats = _chests() @ inner / max(float(np.linalg.norm(inner)), 1e-9)
+    return out
 
 
 @functools.cache
@@ -101,17 +138,21 @@ def _reference() -> dict[str, Floats]:
 @functools.cache
 def _chests() -> Floats:
     """Unit vectors ``[72, 484]`` of the drawn chest at several places and sizes."""
-    places = [
+    drawn = np.stack([_chest(*place)[1:-1, 1:-1].ravel() for place in _places()])
+    drawn -= drawn.mean(axis=1, keepdims=True)
+    out: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return out
+
+
+def _places() -> list[tuple[float, float, float, float]]:
+    """Centre (x, y), height and width of the drawn chests."""
+    return [
         (x, y, scale, scale * wide)
         for x in (0.44, 0.5, 0.56)
         for y in (0.40, 0.46, 0.52, 0.58)
         for scale in (0.8, 0.95, 1.1)
         for wide in (0.9, 1.1)
     ]
-    drawn = np.stack([_chest(*place)[1:-1, 1:-1].ravel() for place in places])
-    drawn -= drawn.mean(axis=1, keepdims=True)
-    out: Floats = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
-    return out
 
 
 def _chest(centre_x: float, centre_y: float, height: float, width: float) -> Floats:

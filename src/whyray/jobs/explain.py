@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..contracts import Classifier, Context, Explainer
 from ..engine.passes import predict
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DEFAULT_EXPLAINERS = ("gradcam",)  # cheapest first; those that would not fit the budget are skipped, with the reason
+DEFAULT_EXPLAINERS = (
+    "gradcam",
+    "template",
+)  # cheapest first; those that would not fit the budget are skipped, with the reason
 LEAST_FINDINGS = 3
 
 
@@ -37,12 +40,14 @@ class Plan:
     explainers  ``name`` or ``name:key=value,...``; empty = ``DEFAULT_EXPLAINERS``.
     seed        the only source of randomness.
     budget      seconds an image; an explainer that would exceed what is left is skipped, with the reason.
+    audience    of every explainer that speaks, unless its specification names one: "clinician" or "lay"; empty = as is.
     """
 
     findings: tuple[str, ...] = ()
     explainers: tuple[str, ...] = ()
     seed: int = 0
     budget: float | None = None
+    audience: str = ""
 
     def check(self, classifier: Classifier) -> tuple[dict[str, Explainer], tuple[str, ...]]:
         """(label -> explainer, canonical findings). Raises UnknownName and SettingError; nothing heavy is done.
@@ -53,8 +58,19 @@ class Plan:
             raise SettingError(f"a seed of {self.seed} came; give a whole number from 0 up")
         if self.budget is not None and not self.budget > 0:
             raise SettingError(f"a budget of {self.budget:g} s came; give the seconds an image may take, more than 0")
-        asked = {spec: explainer_from(spec) for spec in self.explainers or DEFAULT_EXPLAINERS}
+        if self.audience not in ("", "clinician", "lay"):
+            raise SettingError(f"the audience {self.audience!r:.40} came; give clinician or lay")
+        asked = {spec: self._explainer(spec) for spec in self.explainers or DEFAULT_EXPLAINERS}
         return asked, tuple(dict.fromkeys(finding_of(classifier, f) for f in self.findings))
+
+    def _explainer(self, spec: str) -> Explainer:
+        """From its specification, speaking to this plan's audience where it leaves that open."""
+        made = explainer_from(spec)
+        speaks = any(f.name == "audience" for f in dataclasses.fields(made))
+        if not (self.audience and speaks) or "audience=" in spec:
+            return made
+        changes: dict[str, Any] = {"audience": self.audience}
+        return dataclasses.replace(made, **changes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +172,11 @@ def run_explainers(
                     result[finding][label] = str(reason)
             continue
         for radiograph, result, per_finding in zip(radiographs, results, made, strict=True):
-            for finding, explanation in per_finding.items():
-                result[finding][label] = explanation
-                earlier[radiograph.sha256, finding, label] = explanation
+            for finding in findings:
+                if finding not in per_finding:
+                    result[finding][label] = context.abstained[radiograph.sha256, finding]
+                    continue
+                result[finding][label] = earlier[radiograph.sha256, finding, label] = per_finding[finding]
         if left is not None:
             left -= (time.monotonic() - started) / max(1, len(radiographs))
     return results

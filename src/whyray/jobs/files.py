@@ -121,6 +121,7 @@ def command(path: Path, classifier: Classifier, plan: Plan, options: Mapping[str
     name = path.name.encode("utf-8", "replace").decode()
     words = ["whyray", "explain", f"./{name}" if name.startswith("-") else name, "-m", classifier.name]
     words += [w for f in plan.findings for w in ("-f", f)] + [w for x in plan.explainers for w in ("-x", x)]
+    words += ["--audience", plan.audience] if plan.audience else []
     words += ["--seed", str(plan.seed)] + ([] if plan.budget is None else ["--budget", f"{plan.budget:g}"])
     words += [w for key, value in options.items() if value for w in (f"--{key}", value)]
     return shlex.join([*words, "-o", "out"])

@@ -99,7 +99,13 @@ def page_html(pages: Sequence[Page]) -> str:
 def _template() -> Any:
     filled = environment()
     filled.filters.update(
-        percent=_percent, signed=_signed, number=_number, words=_words, pretty=_pretty, seconds=_seconds
+        evidence=_evidence,
+        percent=_percent,
+        signed=_signed,
+        number=_number,
+        words=_words,
+        pretty=_pretty,
+        seconds=_seconds,
     )
     return filled.get_template("report.html.j2")
 
@@ -112,6 +118,7 @@ def _view(page: Page, number: int) -> dict[str, Any]:
     thumbnail.thumbnail((96, 96))
     return {
         "id": f"p{number}",
+        "anchors": _anchors(findings),
         "record": record,
         "width": w,
         "height": h,
@@ -136,14 +143,23 @@ def _finding(page: Page, finding: FindingRecord, key: str) -> dict[str, Any]:
     made = page.results.get(finding.finding, {})
     shown = [e for e in finding.explanations if e.skipped is None]
     tiles = [_tile(page, finding, e, made.get(e.explainer), f"{key}e{i}") for i, e in enumerate(shown)]
+    statements = [t for t in tiles if t["text"]]
     return {
         "id": key,
         "record": finding,
-        "tiles": [t for t in tiles if not t["record"].control],
+        "statements": statements,
+        "tiles": [t for t in tiles if not t["record"].control and t not in statements],
         "controls": [t for t in tiles if t["record"].control],
         "skipped": [e for e in finding.explanations if e.skipped is not None],
         "bar": None if finding.probability is None else round(100 * finding.probability, 2),
         "mark": None if finding.threshold is None else round(100 * finding.threshold, 2),
+    }
+
+
+def _anchors(findings: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """``finding/explainer``, as statements name their evidence, -> the id of its tile."""
+    return {
+        f"{f['record'].finding}/{t['record'].explainer}": t["id"] for f in findings for t in f["tiles"] + f["controls"]
     }
 
 
@@ -258,6 +274,12 @@ def _number(value: object) -> str:
 
 def _seconds(value: float) -> str:
     return "under 0.01 s" if value < 0.01 else f"{value:.2g} s"
+
+
+def _evidence(key: str) -> str:
+    """``lung_opacity/gradcam`` for people."""
+    finding, _, explainer = key.partition("/")
+    return f"{explainer} of {_words(finding)}"
 
 
 def _words(text: str) -> str:
