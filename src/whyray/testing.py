@@ -59,10 +59,11 @@ def check_explainer(
     findings = list(classifier.findings[:2])
     context = _with_required(explainer, classifier, pictures, findings, context or Context())
     explain = partial(explain_checked, context=context)
-    missing = explainer.needs - classifier.capabilities
+    read = [registered(name) for name in explainer.requires]
+    missing = frozenset().union(explainer.needs, *(r.needs for r in read)) - classifier.capabilities
     if missing:
         with _raises(UnmetNeed, f"{explainer.name} needs {sorted(missing)}, which {classifier.name} lacks"):
-            explain_checked(explainer, classifier, pictures, findings)
+            explain(explainer, classifier, pictures, findings)
         return
     before = snapshot(classifier, pictures)
     with warnings.catch_warnings():  # the first call may import libraries, which add filters of their own
