@@ -12,7 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Capability = Literal["gradients", "features", "module"]
+T = TypeVar("T")
 
 
 class Classifier(ABC):
@@ -86,6 +87,7 @@ class Context:
     paid      key of a perturbed input -> its logits ``[f]``; shared by the explainers of one run (engine/perturb.py).
     abstained (image sha256, finding) -> why this explainer leaves that finding out of its answer; it fills this.
     artefact  (kind, classifier fingerprint) -> autoencoder, pattern bank ...; raises UnmetNeed where there is none.
+              None = what lies on disk (``resolved``).
     progress  called with a share in 0..1.
     cancelled asked between batches.
     """
@@ -103,6 +105,14 @@ class Context:
     def rng(self, radiograph: Radiograph) -> np.random.Generator:
         """Random numbers that depend on the seed and the picture, never on the order of pictures."""
         return np.random.default_rng([self.seed, int(radiograph.sha256[:15], 16)])
+
+    def resolved(self, kind: str, classifier: Classifier, load: Callable[[Classifier, str], T], named: str = "") -> T:
+        """What belongs to the classifier: this context's own artefact of that ``kind`` where it has them, else what
+        ``load(classifier, named)`` finds; a folder that the user ``named`` comes before both. Raises UnmetNeed."""
+        if self.artefact is None or named:
+            return load(classifier, named)
+        found: T = self.artefact(kind, classifier.fingerprint)
+        return found
 
     def step(self, share: float) -> None:
         """Report progress; raises Stopped when the user cancelled."""

@@ -67,8 +67,10 @@ class Narrated(Explainer):
         ``context.abstained``."""
         import torch
 
+        from ..models._narrators import KINDS
+
         asked = Asked(self, classifier, radiographs, findings, context)
-        generator = self._generator(classifier, context)
+        generator = context.resolved(KINDS[self.network], classifier, self._find, self.sentences)
         results: list[dict[str, Explanation]] = []
         for i, (radiograph, frame) in enumerate(zip(asked.radiographs, asked.frames, strict=True)):
             started = time.monotonic()
@@ -89,13 +91,10 @@ class Narrated(Explainer):
             context.step((i + 1) / len(asked.frames))
         return results
 
-    def _generator(self, classifier: Classifier, context: Context) -> Sentences:
-        from ..models._narrators import KINDS, sentences_for
+    def _find(self, classifier: Classifier, folder: str) -> Sentences:
+        from ..models._narrators import sentences_for
 
-        if context.artefact is not None and not self.sentences:
-            found: Sentences = context.artefact(KINDS[self.network], classifier.fingerprint)
-            return found
-        return sentences_for(classifier, self.network, self.sentences)
+        return sentences_for(classifier, self.network, folder)
 
     def _said(
         self, generator: Sentences, features: Tensor, prediction: Tensor, finding: str, earlier: Sequence[str]

@@ -106,8 +106,10 @@ class LatentShift(Explainer):
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
     ) -> list[dict[str, Explanation]]:
         """One Counterfactual a finding; all findings of a picture share its encoding and their batches."""
+        from ..models._autoencoders import KIND, autoencoder_for
+
         asked = Asked(self, classifier, radiographs, findings, context)
-        autoencoder = self._autoencoder(classifier, context)
+        autoencoder = context.resolved(KIND, classifier, autoencoder_for, self.autoencoder)
         results = []
         for i, (radiograph, frame) in enumerate(zip(asked.radiographs, asked.frames, strict=True)):
             started = time.monotonic()
@@ -117,14 +119,6 @@ class LatentShift(Explainer):
             results.append(done)
             context.step((i + 1) / len(asked.frames))
         return results
-
-    def _autoencoder(self, classifier: Classifier, context: Context) -> Autoencoder:
-        from ..models._autoencoders import KIND, autoencoder_for
-
-        if context.artefact is not None and not self.autoencoder:
-            found: Autoencoder = context.artefact(KIND, classifier.fingerprint)
-            return found
-        return autoencoder_for(classifier, self.autoencoder)
 
     def _paths(self, asked: Asked, autoencoder: Autoencoder, frame: Frame, done: float) -> list[Path]:
         """Direction, search and sweep of every finding of one picture; ``done``: share of the call before it."""

@@ -18,7 +18,6 @@ from ..types import Frame, Provenance, Radiograph
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..patterns.bank import PatternBank
     from ..patterns.sums import Sum
 
     Array = NDArray[np.float64]
@@ -59,10 +58,12 @@ class Patterns(Explainer):
         """One PatternSum a finding; all findings of a picture share its pass and its codes."""
         import torch
 
+        from ..patterns.bank import KIND, bank_for
         from ..patterns.site import read_tokens
         from ..patterns.sums import decompose
 
-        asked, bank = Asked(self, classifier, radiographs, findings, context), self._bank(classifier, context)
+        asked = Asked(self, classifier, radiographs, findings, context)
+        bank = context.resolved(KIND, classifier, bank_for, self.bank)
         results: list[dict[str, Explanation]] = []
         for i, (radiograph, frame) in enumerate(zip(asked.radiographs, asked.frames, strict=True)):
             started = time.monotonic()
@@ -75,14 +76,6 @@ class Patterns(Explainer):
             results.append({part.finding: view.explanation(part, provenance) for part in made})
             context.step((i + 1) / len(asked.frames))
         return results
-
-    def _bank(self, classifier: Classifier, context: Context) -> PatternBank:
-        from ..patterns.bank import KIND, bank_for
-
-        if context.artefact is not None and not self.bank:
-            found: PatternBank = context.artefact(KIND, classifier.fingerprint)
-            return found
-        return bank_for(classifier, self.bank)
 
 
 @dataclass(eq=False)
