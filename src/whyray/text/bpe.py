@@ -52,9 +52,19 @@ class BytePairs:
         """Behind the text."""
         return len(self) - 1
 
+    @property
+    def start(self) -> int:
+        """Before the text."""
+        return self.bar
+
+    @property
+    def blank(self) -> int:
+        """In the place of a token that is hidden."""
+        return self.end
+
     def encode(self, text: str) -> list[int]:
         """Tokens of a text."""
-        return [token for piece in _PIECE.findall(text) for token in self._merged(piece)]
+        return [token for piece in _PIECE.findall(text) for token in self._of_piece(piece)]
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, ``bar`` and ``end`` left out; bytes that are no text become U+FFFD."""
@@ -63,6 +73,14 @@ class BytePairs:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {"base": list(self.base), "merges": [list(pair) for pair in self.merges]}
+
+    def _of_piece(self, piece: str) -> list[int]:
+        """As ``_merged``, which common pieces are given to once."""
+        if piece not in self._seen:
+            if len(self._seen) >= MOST:
+                self._seen.clear()
+            self._seen[piece] = self._merged(piece)
+        return self._seen[piece]
 
     def _merged(self, piece: str) -> list[int]:
         tokens = [self._numbers[byte] for byte in piece.encode()]
@@ -77,6 +95,10 @@ class BytePairs:
     @cached_property
     def _numbers(self) -> dict[int, int]:
         return {byte: token for token, byte in enumerate(self.base)}
+
+    @cached_property
+    def _seen(self) -> dict[str, list[int]]:
+        return {}
 
     @cached_property
     def _ranks(self) -> dict[tuple[int, int], int]:
