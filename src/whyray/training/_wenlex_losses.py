@@ -1,0 +1,80 @@
+"""The terms of WeNLEX's loss (arXiv 2603.18752), as pure functions; ours are ``stated`` and ``commitment``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as nf
+
+from ..metrics._mmd import mmd
+
+
+def plausibility(made: Tensor, group: Tensor, known: Tensor, known_group: Tensor, queue: Tensor, full: Tensor) -> Tensor:
+    """Mean over groups of the squared MMD between what was made, with the rows remembered of it, and the database.
+
+    A group is a diagnosis for an audience. made ``[b, w]``, group ``[b]``; known ``[k, w]``, known_group ``[k]``; queue
+    ``[g, q, w]`` of which the first ``full [g]`` rows are filled. Groups of fewer than two made rows are left out.
+    """
+    terms = []
+    for g in group.unique().tolist():
+        ours = torch.cat([made[group == g].float(), queue[g, : int(full[g])]])
+        theirs = known[known_group == g]
+        if len(ours) > 1 and len(theirs):
+            terms.append(mmd(ours, theirs))
+    return torch.stack(terms).mean() if terms else made.sum() * 0
+
+
+def alignment(logits: Tensor, asked: Tensor, probabilities: Tensor) -> Tensor:
+    """What a text says beside what was asked: cross-entropy of each diagnosis, and the divergence of the classifier's
+    probability of the asked one from what the text says.
+
+    logits ``[b, d]`` of the head that reads z, asked ``[b]``, probabilities ``[b]`` of the asked diagnosis.
+    """
+    wanted = nf.one_hot(asked, logits.shape[1]).to(logits.dtype)
+    named = nf.binary_cross_entropy_with_logits(logits, wanted)
+    said = logits.gather(1, asked[:, None])[:, 0]
+    p = probabilities.clamp(1e-4, 1 - 1e-4)
+    entropy = -(p * p.log() + (1 - p) * (1 - p).log())
+    return named + (nf.binary_cross_entropy_with_logits(said, p, reduction="none") - entropy).mean()
+
+
+def reconstruction(made: Tensor, wanted: Tensor, mean: Tensor, std: Tensor, *, centred: bool, cells: float) -> Tensor:
+    """1 - cosine of the pooled features, and ``cells`` times the mean squared difference of the standardised maps.
+
+    made, wanted ``[b, d, h, w]``; mean, std ``[d]`` of the channels. ``centred``: the cosine of standardised features,
+    which does not count what all pictures share.
+    """
+    shape = (1, -1, 1, 1)
+    ours, theirs = ((x - mean.reshape(shape)) / std.reshape(shape) for x in (made, wanted))
+    pooled = (ours.mean((2, 3)), theirs.mean((2, 3))) if centred else (made.mean((2, 3)), wanted.mean((2, 3)))
+    return (1 - nf.cosine_similarity(*pooled)).mean() + cells * ((ours - theirs) ** 2).mean()
+
+
+def stated(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Cross-entropy of what a text states, where something is wanted. logits ``[b, k]``; wanted ``[b]``, -1 = nothing."""
+    asked = wanted >= 0
+    if not bool(asked.any()):
+        return logits.sum() * 0
+    return nf.cross_entropy(logits[asked], wanted[asked])
+
+
+def commitment(z: Tensor, again: Tensor) -> Tensor:
+    """How far z is from the vector of its own words: 1 - cosine, mean. ``again`` is taken as a constant."""
+    return (1 - nf.cosine_similarity(z, again.detach())).mean()
+
+
+def straight_through(z: Tensor, again: Tensor) -> Tensor:
+    """The value of ``again`` with the gradient of ``z``."""
+    return z + (again - z).detach()
+
+
+def weighted(terms: Mapping[str, Tensor], logs: Mapping[str, Tensor], least: float, most: float) -> Tensor:
+    """Sum of exp(-s) L + s (Kendall et al., CVPR 2018), each s kept within ``least .. most``."""
+    parts = [torch.exp(-_kept(logs[k], least, most)) * v + _kept(logs[k], least, most) for k, v in terms.items()]
+    return torch.stack(parts).sum()
+
+
+def _kept(s: Tensor, least: float, most: float) -> Tensor:
+    return s.clamp(least, most)
