@@ -1,6 +1,6 @@
 """How far generated sentences lie, as a set, from sentences that people wrote: MMD of their encodings, and the nearest.
 
-Maximum mean discrepancy: Gretton et al., JMLR 2012.
+The same quantity as in ``_mmd.py``, with weights, so that a bootstrap can draw pictures again.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._mmd import FACTORS, LEAST
 from ._terms import Term, share
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Values = NDArray[np.floating[Any]]
 
-BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the median squared distance
-LEAST = 2
+FEWEST = 2
 
 
 def unit(values: Values) -> Array:
@@ -29,9 +29,9 @@ def unit(values: Values) -> Array:
 
 
 def kernel(first: Array, second: Array, median: float) -> Array:
-    """Mean of five Gaussians ``[n, m]`` whose squared bandwidths are ``BANDWIDTHS`` times ``median``."""
+    """Mean of five Gaussians ``[n, m]`` whose squared bandwidths are ``FACTORS`` times ``median``."""
     squared = ((first[:, None] - second[None]) ** 2).sum(axis=2)
-    return np.asarray(np.mean([np.exp(-squared / (2 * b * median)) for b in BANDWIDTHS], axis=0))
+    return np.asarray(np.mean([np.exp(-squared / (factor * median)) for factor in FACTORS], axis=0))
 
 
 def mmd(first: Values, second: Values) -> float:
@@ -44,11 +44,11 @@ def mmd_term(encoded: Values, rows: NDArray[np.int64], groups: Sequence[str], wr
     """Mean over groups (diagnoses) of the MMD between generated encodings and those of ``written`` sentences.
 
     encoded, rows, groups  ``[m, w]``, the case of each, its group; weights are those of cases. A group counts where it
-    has at least ``LEAST`` generated and as many written sentences.
+    has at least ``FEWEST`` generated and as many written sentences.
     """
     names = np.asarray(groups, dtype=str)
-    held = [(np.flatnonzero(names == g), v) for g, v in sorted(written.items()) if len(v) >= LEAST]
-    held = [(mine, v) for mine, v in held if len(mine) >= LEAST]
+    held = [(np.flatnonzero(names == g), v) for g, v in sorted(written.items()) if len(v) >= FEWEST]
+    held = [(mine, v) for mine, v in held if len(mine) >= FEWEST]
     parts = [(rows[mine], _mmd(unit(np.asarray(encoded)[mine]), unit(v))) for mine, v in held]
 
     def measure(weights: Array) -> Array:
@@ -56,9 +56,7 @@ def mmd_term(encoded: Values, rows: NDArray[np.int64], groups: Sequence[str], wr
         known = np.isfinite(values)
         return share(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
 
-    return Term(
-        "mmd", f"MMD^2|biased|gaussian x {len(BANDWIDTHS)}|groups:{len(parts)}|encodings:unit", measure, "lower"
-    )
+    return Term("mmd", f"MMD^2|biased|gaussian x {len(FACTORS)}|groups:{len(parts)}|encodings:unit", measure, "lower")
 
 
 def nearest(encoded: Values, known: Values) -> tuple[Array, NDArray[np.int64]]:
@@ -71,7 +69,7 @@ def _mmd(mine: Array, theirs: Array) -> Any:
     """Weights ``[r, n]`` of the first set -> values ``[r]``; the bandwidth is that of both sets, unweighted."""
     whole = np.concatenate([mine, theirs])
     apart = ((whole[:, None] - whole[None]) ** 2).sum(axis=2)[np.triu_indices(len(whole), 1)]
-    median = float(np.median(apart)) or 1.0
+    median = max(LEAST, float(np.quantile(apart, 0.5, method="lower")))
     inside, across = kernel(mine, mine, median), kernel(mine, theirs, median).mean(axis=1)
     constant = float(kernel(theirs, theirs, median).mean())
 

@@ -89,14 +89,10 @@ def faithful_terms(
         mean_term("label_agreement", "share of the called labels that are called again|missing:0", kept),
         mean_term("label_agreement_all", "share of all labels that are the same|missing:0", same),
     ]
-    return terms + [
-        mean_term(
-            f"retrieval_at_{k}",
-            f"own picture among the first {k} of {among}|by:cosine",
-            (place <= k).astype(np.float64),
-        )
-        for k in TOP
-    ]
+    for k in TOP:
+        told = f"own picture among the first {k} of {among}|by:cosine|missing:0"
+        terms.append(mean_term(f"retrieval_at_{k}", told, (place <= k).astype(np.float64)))
+    return terms
 
 
 def kept_term(words: Term, latent: Term, label: Term) -> Term:
