@@ -119,6 +119,23 @@ def nle(
 
 
 @app.command()
+def text_autoencoder(
+    plan: Annotated[Path, typer.Argument(help="TOML plan, or a recipe with [stage.text].")],
+    out: Out,
+    change: Change = None,
+    threads: Threads = None,
+) -> None:
+    """Train a text autoencoder on unpaired texts; `whyray train wenlex` writes its sentences with it."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    with show.progress("train") as reporter:
+        made = api.train_text_autoencoder(plan, out, changes=change or (), report=reporter)
+    typer.echo(f"trained: whyray train wenlex PLAN --set text={made}", err=True)
+
+
+@app.command()
 def recipe(
     plan: Annotated[Path, typer.Argument(help="A recipe, such as recipes/mini.toml.")],
     out: Out,

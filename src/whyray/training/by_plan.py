@@ -45,6 +45,16 @@ def train_nle(
     return run(load_plan(Path(plan), changes), Path(out), report, activations=stored)
 
 
+def train_text_autoencoder(
+    plan: str | Path, out: str | Path, *, changes: Sequence[str] = (), report: Report | None = None
+) -> Path:
+    """Train a text autoencoder by a TOML plan; returns the folder that a plan of ``train wenlex`` names as ``text``."""
+    from .text_autoencoder import load_plan
+    from .text_autoencoder import train_text_autoencoder as run
+
+    return run(load_plan(Path(plan), changes), Path(out), report)
+
+
 def run_recipe(
     plan: str | Path, out: str | Path, *, stages: Sequence[str] | None = None, report: Report | None = None
 ) -> Mapping[str, Path]:

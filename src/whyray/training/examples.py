@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -75,7 +75,14 @@ def gathered(
     )
 
 
-def mixed_order(sources: Sequence[Source], source: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+class Drawn(Protocol):
+    """Anything of which an epoch takes ``draws`` examples; 0 = each once."""
+
+    @property
+    def draws(self) -> int: ...
+
+
+def mixed_order(sources: Sequence[Drawn], source: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Each source's share of one epoch, mixed; ``source [n]`` says whose each example is."""
     parts = []
     for number, one in enumerate(sources):

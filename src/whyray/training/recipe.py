@@ -24,6 +24,8 @@ from .nle import plan_from as nle_plan
 from .nle import train_nle
 from .plan import plan_from
 from .settings import read_toml, stage_table
+from .text_autoencoder import plan_from as text_plan
+from .text_autoencoder import train_text_autoencoder
 from .transcoders import plan_from as transcoders_plan
 from .transcoders import train_transcoders
 
@@ -100,6 +102,11 @@ def _sentences(table: Mapping[str, Any], out: Path, report: Report | None) -> Pa
     return train_nle(nle_plan({**whose, **table}), out, report, activations=stored)
 
 
+def _text(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
+    """Of no classifier."""
+    return train_text_autoencoder(text_plan(table), out, report)
+
+
 def _fingerprint(out: Path) -> str | None:
     """Fingerprint of the classifier in a stack, or None before it is made."""
     try:
@@ -115,4 +122,5 @@ STAGES: dict[str, Stage] = {
     "activations": _activations,
     "transcoders": _transcoders,
     "sentences": _sentences,
+    "text": _text,
 }
