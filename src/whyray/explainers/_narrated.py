@@ -7,24 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from ..cards import Operation
 from ..contracts import Asked, Capability, Classifier, Context, Explainer, in_range
 from ..explanations import Explanation, Statement
-from ..models._predict import sigmoid
 from ..networks.decoding import Decoding, Written
-from ..text.labeller import RuleLabeller
-from ..text.nle import EVIDENCE
 from ..types import Provenance, Radiograph
+from ._cited import NO_EVIDENCE, NO_SENTENCE, NO_WORDS, cited, doubts, made_of, probabilities, rests_on
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..models._narrators import Sentences
 
-NO_SENTENCE = "the generator has learned no sentence on {words}"
-NO_EVIDENCE = "no other explanation of {words} was made that a sentence could rest on"
-NO_WORDS = "the generator ended before the first word on {words}"
-UNSURE = 0.5
+NOTE = "A learned sentence: what such a picture is called, not what the classifier computed."
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ class Narrated(Explainer):
             values = dict(zip(classifier.findings, logits[0].double().tolist(), strict=True))
             made: dict[str, Explanation] = {}
             for finding in asked.findings:
-                said = self._said(generator, features, prediction, finding, _keys(context, radiograph, finding))
+                said = self._said(generator, features, prediction, finding, made_of(context, radiograph, finding))
                 if isinstance(said, str):
                     context.abstained[radiograph.sha256, finding] = said
                 else:
@@ -110,57 +104,24 @@ class Narrated(Explainer):
         return (text, written) if text else NO_WORDS.format(words=words)
 
 
-def _keys(context: Context, radiograph: Radiograph, finding: str) -> list[str]:
-    """Keys of what was made before of a finding of this picture, statements left out."""
-    return [
-        f"{f}/{label}"
-        for (sha256, f, label), made in context.earlier.items()
-        if sha256 == radiograph.sha256 and f == finding and not isinstance(made, Statement)
-    ]
-
-
 def _statement(
     finding: str, text: str, written: Written, logits: dict[str, float], provenance: Provenance, asked: Asked
 ) -> Statement:
     """With what it cites beside what the classifier says of that."""
-    cited = _cited(text, finding)
-    probabilities = {f: _probability(asked, f, logits[f]) for f in cited if f in logits}
+    evidence = cited(text, finding)
+    known = probabilities(evidence, logits, asked.classifier.card)
     picture = next(r for r in asked.radiographs if r.sha256 == provenance.image_sha256)
+    cut = () if written.ended else ("The sentence was cut off.",)
     return Statement(
         finding=finding,
         provenance=provenance,
         checks={
             "log_probability": written.score,
             "ended": float(written.ended),
-            **{f"probability_{f}": p for f, p in probabilities.items()},
+            **{f"probability_{f}": p for f, p in known.items()},
         },
-        notes=_notes(written, cited, probabilities),
+        notes=(*doubts(evidence, known), *cut, NOTE),
         text=text,
         audience="clinician",
-        evidence=tuple(key for f in (finding, *cited) for key in _keys(asked.context, picture, f)),
+        evidence=rests_on(asked.context, picture, (finding, *evidence)),
     )
-
-
-def _notes(written: Written, cited: Sequence[str], probabilities: dict[str, float]) -> tuple[str, ...]:
-    out = []
-    for finding in cited:
-        words = finding.replace("_", " ")
-        if finding not in probabilities:
-            out.append(f"The sentence cites {words}, which the classifier does not predict.")
-        elif probabilities[finding] < UNSURE:
-            share = 100 * probabilities[finding]
-            out.append(f"The sentence cites {words}, to which the classifier gives {share:.0f} %.")
-    if not written.ended:
-        out.append("The sentence was cut off.")
-    return (*out, "A learned sentence: what such a picture is called, not what the classifier computed.")
-
-
-def _cited(text: str, finding: str) -> tuple[str, ...]:
-    """Evidence that the sentence states or hedges, the finding itself left out."""
-    states = RuleLabeller((*EVIDENCE,)).label(text)
-    return tuple(f for f in EVIDENCE if f != finding and states.get(f) in ("positive", "uncertain"))
-
-
-def _probability(asked: Asked, finding: str, logit: float) -> float:
-    operation = asked.classifier.card.operations.get(finding, Operation())
-    return sigmoid(operation.slope * logit + operation.intercept)
