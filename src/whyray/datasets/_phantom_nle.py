@@ -1,7 +1,8 @@
 """One explaining sentence for each finding of a phantom, in more words than its report has: what a generator learns.
 
 What is cited follows from what was planted (how severe, which form, what stands beside it), so that it can be seen in
-the picture; how it is said is drawn. Phrases for test cases are in no training sentence. All of it was written here.
+the picture; how it is said is drawn. Phrases for test cases are in no training sentence. All of it was written here,
+in one wording for clinicians and one for lay readers.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ._phantom_make import labels_of
 
+Audience = Literal["clinician", "lay"]
 FAINT, MARKED, CONSOLIDATED = 0.3, 0.4, 0.5  # severities
+SLIGHT, STRONG = 1 / 3, 2 / 3  # severities below and above which a sentence says so, where it is to grade
+_FILES: dict[Audience, str] = {"clinician": "phantom_nle.tsv", "lay": "phantom_nle_lay.tsv"}
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """One row of the file: ``cites`` holds the labels of evidence that it states."""
+    """One row of a file: ``cites`` holds the labels of evidence that it states."""
 
     part: str
     key: str
@@ -41,21 +45,29 @@ class Explaining:
 
 
 @cache
-def phrases() -> tuple[Phrase, ...]:
-    """All rows of ``phantom_nle.tsv``."""
-    text = (files(__package__) / "phantom_nle.tsv").read_text(encoding="utf-8")
+def phrases(audience: Audience = "clinician") -> tuple[Phrase, ...]:
+    """All rows of ``phantom_nle.tsv``, or of ``phantom_nle_lay.tsv``."""
+    text = (files(__package__) / _FILES[audience]).read_text(encoding="utf-8")
     lines = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")][1:]
     return tuple(Phrase(part, key, split, frozenset(cites.split()), words) for part, key, split, cites, words in lines)
 
 
-def explaining(facts: Mapping[str, Any], *, test: bool, rng: np.random.Generator) -> tuple[Explaining, ...]:
+def explaining(
+    facts: Mapping[str, Any],
+    *,
+    test: bool,
+    rng: np.random.Generator,
+    audience: Audience = "clinician",
+    graded: bool = False,
+) -> tuple[Explaining, ...]:
     """A sentence for each planted finding, from the facts "severities", "sites" and "devices" of a phantom.
 
-    A consolidation that comes from a pneumonia, and other parents, are not explained by themselves.
+    A consolidation that comes from a pneumonia, and other parents, are not explained by themselves. ``graded``: what is
+    little or much of its kind is called so.
     """
     severities: Mapping[str, float] = facts["severities"]
-    split = "test" if test else "train"
-    return tuple(_sentence(finding, facts, split, rng) for finding in severities)
+    speaker = _Speaker(audience, "test" if test else "train", graded, rng)
+    return tuple(speaker.sentence(finding, facts) for finding in severities)
 
 
 def looks(finding: str, facts: Mapping[str, Any]) -> str:
@@ -74,33 +86,57 @@ def looks(finding: str, facts: Mapping[str, Any]) -> str:
     return finding
 
 
-def _sentence(finding: str, facts: Mapping[str, Any], split: str, rng: np.random.Generator) -> Explaining:
-    state = "uncertain" if facts["severities"][finding] < FAINT else "positive"
-    seen = _pick(rng, "evidence", looks(finding, facts), split)
-    form = _pick(rng, "form", "", split).text
-    cue = _pick(rng, "cue", "unsure" if state == "uncertain" else "sure", split).text
-    named = _pick(rng, "diagnosis", finding, split).text
-    places = _places(finding, facts)
-    text = form.format(evidence=seen.text.format(**places), cue=cue, diagnosis=named.format(**places))
-    return Explaining(text[0].upper() + text[1:], finding, state, seen.cites)
+@dataclass(frozen=True, eq=False)
+class _Speaker:
+    """What is drawn from: an audience's phrases of one split."""
 
+    audience: Audience
+    split: str
+    graded: bool
+    rng: np.random.Generator
 
-def _pick(rng: np.random.Generator, part: str, key: str, split: str) -> Phrase:
-    choices = _choices(part, key, split)
-    return choices[int(rng.integers(len(choices)))]
+    def sentence(self, finding: str, facts: Mapping[str, Any]) -> Explaining:
+        """The sentence of one planted finding."""
+        severity = facts["severities"][finding]
+        state = "uncertain" if severity < FAINT else "positive"
+        seen = self.pick("evidence", looks(finding, facts))
+        form = self.pick("form", "").text
+        cue = self.pick("cue", "unsure" if state == "uncertain" else "sure").text
+        named = self.named(finding, severity)
+        places = _places(finding, facts) if self.audience == "clinician" else _lay_places(finding, facts)
+        text = form.format(evidence=seen.text.format(**places), cue=cue, diagnosis=named.format(**places))
+        return Explaining(text[0].upper() + text[1:], finding, state, seen.cites)
+
+    def named(self, finding: str, severity: float) -> str:
+        """The diagnosis, with how much of it there is where that is wanted and there are words for it."""
+        degree = "slight" if severity < SLIGHT else "marked" if severity > STRONG else ""
+        key = f"{finding}.{degree}"
+        if self.graded and _choices("graded", key, self.split, self.audience):
+            return self.pick("graded", key).text
+        return self.pick("diagnosis", finding).text
+
+    def pick(self, part: str, key: str) -> Phrase:
+        """One of the phrases that fit."""
+        choices = _choices(part, key, self.split, self.audience)
+        return choices[int(self.rng.integers(len(choices)))]
 
 
 @cache
-def _choices(part: str, key: str, split: str) -> tuple[Phrase, ...]:
-    return tuple(p for p in phrases() if (p.part, p.key) == (part, key) and p.split in (split, "both"))
+def _choices(part: str, key: str, split: str, audience: Audience) -> tuple[Phrase, ...]:
+    return tuple(p for p in phrases(audience) if (p.part, p.key) == (part, key) and p.split in (split, "both"))
+
+
+def _site(finding: str, facts: Mapping[str, Any]) -> tuple[str, str, str, float]:
+    """Side ("both" where nothing says), zone, place and size in cm of a planted finding."""
+    site = facts["sites"].get(finding, {})
+    place = site.get("place", "lower")
+    zone = place if place in ("upper", "mid", "lower") else "lower"
+    return site.get("side", "both"), zone, place, float(site.get("size_cm", 0.0))
 
 
 def _places(finding: str, facts: Mapping[str, Any]) -> dict[str, str]:
     """Side, place and size in words."""
-    site = facts["sites"].get(finding, {})
-    side, zone = site.get("side", "both"), site.get("place", "lower")
-    size = float(site.get("size_cm", 0.0))
-    zone = zone if zone in ("upper", "mid", "lower") else "lower"
+    side, zone, place, size = _site(finding, facts)
     both = side == "both"
     device = next(iter(facts["devices"]), "support devices")
     article = "" if device.endswith("s") else "an " if device[0] in "ae" else "a "
@@ -108,8 +144,24 @@ def _places(finding: str, facts: Mapping[str, Any]) -> dict[str, str]:
         "side": "bilateral" if both else side,
         "place": f"both {zone} zones" if both else f"the {side} {zone} zone",
         "adj": f"bilateral {zone} zone" if both else f"{side} {zone} zone",
-        "spot": "apex" if site.get("place") == "apex" else "base",
+        "spot": "apex" if place == "apex" else "base",
         "size": f"{max(1, round(size))}",
         "ratio": f"{size:.1f}",
         "device": article + device,
+    }
+
+
+def _lay_places(finding: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Side, place and size in plain words."""
+    side, zone, place, size = _site(finding, facts)
+    lung = "both lungs" if side == "both" else f"the {side} lung"
+    named = _choices("device", next(iter(facts["devices"]), ""), "both", "lay")
+    return {
+        "side": side,
+        "lung": lung,
+        "place": f"the {'middle' if zone == 'mid' else zone} part of {lung}",
+        "spot": "top" if place == "apex" else "bottom",
+        "size": f"{max(1, round(size))}",
+        "percent": f"{100 * size:.0f}",
+        "device": named[0].text if named else "tubes or wires",
     }
