@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,18 @@ from typing import Any
 import pytest
 
 from whyray.contracts import Classifier, Context
+
+
+@pytest.fixture(autouse=True)
+def _process() -> Iterator[None]:
+    """The command line takes over signals and the number of threads; give them back."""
+    kept = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    threads = torch.get_num_threads() if (torch := sys.modules.get("torch")) else 0
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+    if threads:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +44,7 @@ def with_artefacts() -> Callable[[Classifier], Context]:
     def context(classifier: Classifier) -> Context:
         makers = {"autoencoder": untrained_autoencoder, "patterns": untrained_bank}
         makers |= {f"sentences-{n}": partial(untrained_sentences, network=n) for n in ("dpt", "ratchet", "tienet")}
+        makers["sentences-wenlex"] = untrained_weak
         return Context(artefact=lambda kind, _fingerprint: makers[kind](classifier))
 
     return context
@@ -93,3 +108,31 @@ def untrained_sentences(classifier: Classifier, network: Any) -> Any:
         torch.manual_seed(0)
         module = narrator(network, len(tokenizer), site.d_in, site.grid, len(site.bias), sizes).eval()
     return Sentences("tiny", network, module, tokenizer, classifier.findings, None, classifier.fingerprint)
+
+
+def untrained_weak(classifier: Classifier) -> Any:
+    """A generator that learned one sentence a diagnosis and audience, and draws pictures of 16 x 16."""
+    import torch
+
+    from whyray.models._text_autoencoders import TextCoder, build
+    from whyray.models._wenlex import WeakGenerator, new_adapter, new_head, new_network
+    from whyray.patterns.site import site_of
+    from whyray.text.bpe import learned
+    from whyray.text.nle_database import Entry
+
+    diagnoses, audiences, site = classifier.findings, ("clinician", "lay"), site_of(classifier)
+    texts = {d: f"Patchy opacity in the left lung may represent {d.replace('_', ' ')}." for d in diagnoses}
+    tokenizer = learned(list(texts.values()), 300)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = build({"width": 16, "layers": 1, "heads": 2, "longest": 12}, len(tokenizer))
+        coder = TextCoder("tiny", tokenizer, module.eval())
+        sizes = {"adapter": "llama", "side": 2, "tokens": 2, "blocks": 1, "heads": 2}
+        adapters = {a: new_adapter(sizes, coder, site.d_in, len(site.bias)).eval() for a in audiences}
+        network = new_network({"widths": [8, 8], "start": 4}, 16).eval()
+        heads = {"diagnosis": new_head(16, len(diagnoses)), "side": new_head(16, 4), "severity": new_head(16, 3)}
+    databases = {a: tuple(Entry(d, text, a, "made up") for d, text in texts.items()) for a in audiences}
+    preparation = classifier.card.preparation
+    return WeakGenerator(
+        "tiny", coder, diagnoses, audiences, databases, adapters, network, heads, preparation, classifier.fingerprint
+    )

@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import shutil
-import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -38,15 +37,6 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [shlex.split(re.sub(r"\s#.*", "", line))[1:] for block in blocks("console") for line in block.splitlines()]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _signals() -> Iterator[None]:
-    """The command line takes over signals; give them back."""
-    kept = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
+from outcome import Outcome
 from torch import Tensor, nn
 
 from whyray.cards import Preparation
-from whyray.cli import main
 from whyray.models import _autoencoders
 
 WORDS = ("evaluate", "counterfactual", "-m", "analytic", "-d", "phantom:test=16,val=0,train=0#test", "--threads", "1")
@@ -28,34 +26,12 @@ class Mirror(nn.Module):
         return z
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Run one command in this process: (exit code, stdout, stderr)."""
-    kept, threads = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}, torch.get_num_threads()
-
-    def once(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(w) for w in words])
-        said = capsys.readouterr()
-        return int(stop.value.code or 0), said.out, said.err
-
-    yield once
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-    torch.set_num_threads(threads)
-
-
-def test_without_an_autoencoder_the_reason_and_the_way_out(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> None:
+def test_without_an_autoencoder_the_reason_and_the_way_out(run: Callable[..., Outcome], tmp_path: Path) -> None:
     code, out, err = run(*WORDS, "-o", tmp_path / "run")
     assert code == 2 and "analytic has no autoencoder: train one" in err and "Traceback" not in err and not out
 
 
-def test_a_table_then_json_alone(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_then_json_alone(run: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror = _autoencoders.Autoencoder("mirror", Mirror(), Preparation(size=(128, 128)))
     monkeypatch.setattr(_autoencoders, "autoencoder_for", lambda *_: mirror)
     words = (
@@ -82,8 +58,6 @@ def test_a_table_then_json_alone(
     assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("run/cells/*/*.npz")} == before, "nothing is made twice"
 
 
-def test_an_unknown_2d_map_is_an_error_with_the_choices(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> None:
+def test_an_unknown_2d_map_is_an_error_with_the_choices(run: Callable[..., Outcome], tmp_path: Path) -> None:
     code, _out, err = run(*WORDS, "--map2d", "maxx", "-o", tmp_path / "run")
     assert code == 2 and "'max_frame0'" in err

@@ -7,38 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from outcome import Outcome
 from PIL import Image
 
-from whyray.cli import main
 from whyray.datasets.phantom import phantom_case
 
 WORDS = ("evaluate", "localisation", "-m", "analytic", "-x", "gradcam", "--threads", "1")
 PHANTOMS = ("-d", "phantom:test=24,val=0,train=0#test")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Run one command in this process: (exit code, stdout, stderr)."""
-    import torch
-
-    kept, threads = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}, torch.get_num_threads()
-
-    def once(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(w) for w in words])
-        said = capsys.readouterr()
-        return int(stop.value.code or 0), said.out, said.err
-
-    yield once
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-    torch.set_num_threads(threads)
 
 
 def facts(folder: Path) -> dict[str, object]:
@@ -52,9 +32,7 @@ def cells(folder: Path) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for p in folder.glob("cells/*/*.npz")}
 
 
-def test_a_table_then_json_alone_and_nothing_is_made_twice(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> None:
+def test_a_table_then_json_alone_and_nothing_is_made_twice(run: Callable[..., Outcome], tmp_path: Path) -> None:
     code, out, err = run(*WORDS, *PHANTOMS, "-o", tmp_path / "run")
     assert code == 0 and str(tmp_path / "run" / "report.html") in err
     for word in (
@@ -109,7 +87,7 @@ def test_ctrl_c_ends_in_130_and_keeps_what_was_made(tmp_path: Path) -> None:
     assert len(cells(tmp_path)) >= 8
 
 
-def test_a_bad_picture_costs_only_itself(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_a_bad_picture_costs_only_itself(run: Callable[..., Outcome], tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     rows, boxes = ["image_id,file,patient_id,split,findings"], ["image_id,finding,x,y,w,h"]
@@ -139,14 +117,14 @@ def test_a_bad_picture_costs_only_itself(run: Callable[..., tuple[int, str, str]
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(
-    run: Callable[..., tuple[int, str, str]], tmp_path: Path, words: list[str], said: str
+    run: Callable[..., Outcome], tmp_path: Path, words: list[str], said: str
 ) -> None:
     code, out, err = run(*WORDS, *words, "-o", tmp_path / "run")
     assert code == 2 and said in err and not out
     assert not cells(tmp_path / "run")
 
 
-def test_a_plan_in_toml_and_options_over_it(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_a_plan_in_toml_and_options_over_it(run: Callable[..., Outcome], tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(
         'dataset = "phantom:test=24#test"\nmodel = "analytic"\nexplainers = ["gradcam"]\n'
@@ -161,7 +139,7 @@ def test_a_plan_in_toml_and_options_over_it(run: Callable[..., tuple[int, str, s
     assert code == 2 and "modes" in err
 
 
-def test_faithfulness_goes_the_same_way(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_faithfulness_goes_the_same_way(run: Callable[..., Outcome], tmp_path: Path) -> None:
     words = ("evaluate", "faithfulness", "-m", "analytic", "-x", "gradcam", "-d", "phantom:test=3#test")
     words += ("--pairs", "all", "--few", "0", "--threads", "1", "-o", str(tmp_path), "-f", "nodule")
     code, out, err = run(*words)

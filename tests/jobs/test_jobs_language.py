@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +21,6 @@ TEXTS = {
     "Atelectasis": ("Streaky basal opacities, likely atelectasis.", "Lung Opacity"),
     "Pleural Effusion": ("Blunting of the left angle suggests an effusion.", ""),
 }
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """The command line takes over signals; give them back."""
-    kept = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 def label(*names: str) -> list[int]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,15 +23,6 @@ from whyray.training.lock import locked
 EXPLAINS = " IMPRESSION:  Left basal opacity may represent pneumonia.  No effusion.\n"
 PLAIN = " FINDINGS:  The heart is normal.  There is pneumonia.\n"
 PNEUMONIA, OPACITY = (VOCABULARIES["mimic-nle-10"].index(name) for name in ("Pneumonia", "Lung Opacity"))
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """The command line takes over signals; give them back."""
-    kept = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 def tree(root: Path, patients: int, studies: int = 2) -> Path:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +14,6 @@ from whyray import api
 from whyray.cli import main
 from whyray.errors import DataError, SettingError
 from whyray.io.ratings import COLUMNS
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """The command line takes over signals; give them back."""
-    kept = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

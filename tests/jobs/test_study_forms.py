@@ -7,9 +7,8 @@ import csv
 import html
 import json
 import re
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +21,6 @@ from whyray.errors import DataError, SettingError
 from whyray.jobs.study_forms import LEVELS, QUESTION, SHORTCOMINGS, export_forms, import_forms
 
 Fill = Callable[[dict[str, str]], tuple[str, str]]
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """The command line takes over signals; give them back."""
-    kept = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

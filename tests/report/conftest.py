@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from browser import Browser
 
 from whyray.cards import Card
 from whyray.contracts import cells_to_pixels
@@ -22,6 +23,14 @@ def blob(h: int = 14, w: int = 14, at: tuple[float, float] = (9, 3)) -> np.ndarr
     """One smooth hill at (row, column)."""
     y, x = np.mgrid[:h, :w]
     return np.exp(-((y - at[0]) ** 2 + (x - at[1]) ** 2) / 6).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless Chromium; the test skips where there is none."""
+    window = Browser(tmp_path_factory.mktemp("profile"))
+    yield window
+    window.close()
 
 
 @pytest.fixture

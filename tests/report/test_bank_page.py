@@ -88,13 +88,6 @@ def test_an_empty_bank_is_a_page() -> None:
     assert "<main" in bank_html("Nothing", {}, [], [], {})
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    window = Browser(tmp_path_factory.mktemp("profile"))
-    yield window
-    window.close()
-
-
 @pytest.fixture
 def opened(browser: Browser, tmp_path: Path) -> Iterator[Browser]:
     path = tmp_path / "bank.html"

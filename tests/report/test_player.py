@@ -26,13 +26,6 @@ RECORD = """(() => {
 })()"""
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    window = Browser(tmp_path_factory.mktemp("profile"))
-    yield window
-    window.close()
-
-
 @pytest.fixture
 def opened(
     browser: Browser, make_page: Callable[..., Page], make_counterfactual: Callable, tmp_path: Path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -137,10 +139,8 @@ def localisation(
     changes = given | _known({**tables, "where": api.where_options(where or ())})
     asked = api.evaluation_plan(plan, changes)
     subject = api.load_model(asked.model, layer=layer, device=device, weights=weights, card=card)
-    with show.progress("evaluate", quiet=as_json) as reporter:
-        result = api.evaluate_localisation(subject, asked.dataset, out, plan=asked, report=reporter)
-    show.localisation(result, out, as_json)
-    raise typer.Exit(1 if result.failures else 0)
+    evaluate = partial(api.evaluate_localisation, subject, asked.dataset, out, plan=asked)
+    _measured(evaluate, show.localisation, out, as_json)
 
 
 @app.command()
@@ -186,10 +186,8 @@ def faithfulness(
     changes = given | _known({**tables, "pairs": pairs})
     asked = api.evaluation_plan(plan, changes)
     subject = api.load_model(asked.model, layer=layer, device=device, weights=weights, card=card)
-    with show.progress("evaluate", quiet=as_json) as reporter:
-        result = api.evaluate_faithfulness(subject, asked.dataset, out, plan=asked, report=reporter)
-    show.faithfulness(result, out, as_json)
-    raise typer.Exit(1 if result.failures else 0)
+    evaluate = partial(api.evaluate_faithfulness, subject, asked.dataset, out, plan=asked)
+    _measured(evaluate, show.faithfulness, out, as_json)
 
 
 @app.command()
@@ -249,10 +247,8 @@ def counterfactual(
     tables = {"map": api.map_options(region_map or ()), "counterfactual": _known(wanted)}
     asked = api.evaluation_plan(plan, given | _known({**tables, "where": api.where_options(where or ())}))
     subject = api.load_model(asked.model, layer=layer, device=device, weights=weights, card=card)
-    with show.progress("evaluate", quiet=as_json) as reporter:
-        result = api.evaluate_counterfactual(subject, asked.dataset, out, plan=asked, report=reporter)
-    show.counterfactual(result, out, as_json)
-    raise typer.Exit(1 if result.failures else 0)
+    evaluate = partial(api.evaluate_counterfactual, subject, asked.dataset, out, plan=asked)
+    _measured(evaluate, show.counterfactual, out, as_json)
 
 
 @app.command()
@@ -299,6 +295,16 @@ def patterns(
     subject = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
     made = api.evaluate_patterns(subject, dataset, out, bank=bank, limit=limit, seed=seed)
     show.scores(made.scores, as_json)
+
+
+def _measured(evaluate: Callable[..., Any], shown: Callable[..., None], out: Path, as_json: bool) -> None:
+    """Evaluate with a bar, print the tables, and end with 1 where a picture failed."""
+    from . import show
+
+    with show.progress("evaluate", quiet=as_json) as reporter:
+        result = evaluate(report=reporter)
+    shown(result, out, as_json)
+    raise typer.Exit(1 if result.failures else 0)
 
 
 def _given(
