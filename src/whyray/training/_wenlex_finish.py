@@ -1,0 +1,59 @@
+"""From trained weights to an artefact: measured on the test split beside its controls, and written."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..io.artefacts import Artefact, save_artefact
+from ..models._wenlex import KIND, artefact_parts
+from ..text.nle_database import described
+from ..types import Report
+from ._wenlex_asked import SEVERITIES, SIDES
+from ._wenlex_measure import measured, written
+from ._wenlex_parts import Parts
+from .loop import Trained
+
+if TYPE_CHECKING:
+    from .wenlex import WenlexTask
+
+SHOWN = 5
+
+
+def finished(task: WenlexTask, trained: Trained, out: Path, report: Report | None = None) -> Path:
+    """Measure the kept weights, and write the artefact into ``out``."""
+    plan = task.plan
+    module = task.build().eval()
+    assert isinstance(module, Parts)
+    module.load_state_dict(dict(trained.weights))
+    module.requires_grad_(False)
+    split, _ = task._split("test", report)
+    generator = task.generator(module)
+    facts, tensors = artefact_parts(generator)
+    facts |= {
+        "adapter": dict(plan.adapter),
+        "pictures": dict(plan.pictures),
+        "reads": {
+            "depth": task.train.seen.depth,
+            "predictions": task.train.seen.predictions,
+            "heads": {"diagnosis": len(task.diagnoses), "side": len(SIDES), "severity": len(SEVERITIES)},
+        },
+        "classifier": task.classifier.name,
+        "licence": plan.licence,
+        "limits": list(plan.limits),
+        "data": [{"name": s.name, "about": s.about, "licence": s.licence} for s in plan.data],
+        "described": {a: described(entries) for a, entries in task.databases.items()},
+        "results": measured(generator, task.classifier, split, [s.name for s in plan.data]),
+        "shown": {a: list(written(generator, split, a, lambda: None).texts[:SHOWN]) for a in plan.audiences},
+        "provenance": {
+            "plan": {**plan.settings, "loop": asdict(plan.loop)},
+            "pictures": [len(task.train.cases), len(task.val.cases), len(split.cases)],
+            "history": [dict(h) for h in trained.history],
+            "seconds": trained.seconds,
+        },
+    }
+    tensors = {k: v.contiguous() if isinstance(v, torch.Tensor) else v for k, v in tensors.items()}
+    return save_artefact(out, Artefact(KIND, generator.fingerprint, tensors, facts))

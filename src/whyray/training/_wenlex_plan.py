@@ -1,0 +1,152 @@
+"""What generator of explaining sentences to train without a pair of picture and sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import SettingError
+from ..findings import finding as canonical
+from .augment import Augment
+from .loop import LoopPlan
+from .plan import Source
+from .settings import from_mapping, read_toml, stage_table, with_changes
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Which terms the loss has; the last two are ours.
+
+    plausibility    "mmd" (to the database, a diagnosis and audience), "wgan-gp", or "none".
+    alignment       the text names the diagnosis, as surely as the classifier does.
+    reconstruction  the picture made from the text has the features of the picture that is explained.
+    side, severity  the text states the side where the classifier's evidence lies, and how strong its answer is.
+    """
+
+    plausibility: Literal["mmd", "wgan-gp", "none"] = "mmd"
+    alignment: bool = True
+    reconstruction: bool = True
+    side: bool = False
+    severity: bool = False
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """How the terms are weighed: "uncertainty" = exp(-s) L + s with a learned s of each (Kendall et al., CVPR 2018), kept
+    within ``least .. most``; "equal" = their sum. ``fixed`` multiplies a term before that."""
+
+    by: Literal["uncertainty", "equal"] = "uncertainty"
+    least: float = -4.0
+    most: float = 4.0
+    fixed: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CriticPlan:
+    """The critic of "wgan-gp": its width, its steps a step of the generator, weight of the penalty, rate of Adam."""
+
+    hidden: int = 512
+    steps: int = 5
+    penalty: float = 10.0
+    lr: float = 1e-4
+
+
+@dataclass(frozen=True)
+class WenlexPlan:
+    """A generator to train (after WeNLEX, arXiv 2603.18752).
+
+    text          folder of the text autoencoder (``whyray train text-autoencoder``); it stays as it is.
+    classifier    explained as it is (post-hoc). ``joint``: a copy of it is trained with the generator (in-model), to the
+                  features and predictions of the one that stays, and to its labels.
+    databases     audience -> a shipped database or a CSV file; ``examples`` sentences a diagnosis are drawn, 0 = all.
+    mirrored      each of them also with left and right exchanged.
+    diagnoses     whose sentences are learned; empty = every one that all databases and the classifier have.
+    adapter       {"adapter": "llama" | "lora" | "prompt" | "prefix", ...}; see networks/adapters.py.
+    pictures      {"widths": [...], "start": 4}: the network from text to picture; see networks/text_to_image.py.
+    terms, weighting, critic  of the loss.
+    queue         generated vectors of each diagnosis that are remembered for the MMD.
+    certainty     weight of the classifier's probability beside the name of the diagnosis, in the alignment.
+    centred       the cosine of reconstruction counts what pictures do not share; ``cells``: weight of the maps in it.
+    rebuilt       what a picture is made from: the mean of its sentences' vectors, that of "some" of them, or each alone.
+    labels        sentences on one picture in a step; ``least``: pictures of a diagnosis that count as called at least.
+    through       "latent" (as published), or "words": each vector is written, and the loss sees that of the words.
+    latent        share of the run that is through the latent before it goes through words.
+    corpus        where the heads of side and severity learn words: specs of the text autoencoder's plan.
+    draws         pictures an epoch, each diagnosis as often as the others; 0 = as many as there are.
+    image         weight of the labels of a classifier that is trained; ``size``, ``stored``, ``augment``: its pictures.
+    validated     pictures of a validation; ``tested``: of the test split.
+    precision     of G and the classifier behind it: "bfloat16" = autocast.
+    """
+
+    name: str
+    data: tuple[Source, ...]
+    text: str
+    classifier: str
+    joint: bool = False
+    databases: Mapping[str, str] = field(default_factory=lambda: {"clinician": "clinician", "lay": "lay"})
+    examples: int = 5
+    mirrored: bool = False
+    diagnoses: tuple[str, ...] = ()
+    adapter: Mapping[str, Any] = field(default_factory=lambda: {"adapter": "llama"})
+    pictures: Mapping[str, Any] = field(default_factory=lambda: {"widths": [512, 256, 128, 64, 32], "start": 4})
+    terms: Terms = field(default_factory=Terms)
+    weighting: Weighting = field(default_factory=Weighting)
+    critic: CriticPlan = field(default_factory=CriticPlan)
+    queue: int = 256
+    certainty: float = 1.0
+    centred: bool = False
+    cells: float = 0.1
+    rebuilt: Literal["mean", "some", "label"] = "mean"
+    labels: int = 3
+    least: int = 20
+    through: Literal["latent", "words"] = "latent"
+    latent: float = 0.3
+    corpus: tuple[str, ...] = ("phantom:clinician", "phantom:lay", "database:clinician", "database:lay")
+    draws: int = 0
+    image: float = 1.0
+    size: int = 224
+    stored: int = 256
+    augment: Augment = field(default_factory=Augment)
+    validated: int = 100
+    tested: int = 400
+    precision: Literal["float32", "bfloat16"] = "float32"
+    loop: LoopPlan = field(default_factory=lambda: LoopPlan(lr=5e-4, keep="last"))
+    licence: str = "unknown"
+    limits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.data or not self.databases:
+            raise SettingError(f"the plan {self.name!r} needs at least one data set and one database")
+        object.__setattr__(self, "diagnoses", tuple(canonical(f) for f in self.diagnoses))
+        if min(self.examples, self.draws, self.least) < 0 or min(self.labels, self.queue, self.validated) < 1:
+            raise SettingError("examples, draws and least are 0 or more; labels, queue and validated are 1 or more")
+        if not 0 <= self.latent <= 1 or min(self.cells, self.image, self.certainty) < 0:
+            raise SettingError("latent is a share from 0 to 1; cells, image and certainty are 0 or more")
+        if not self.weighting.least <= 0 <= self.weighting.most:
+            raise SettingError("weighting.least is 0 or less, and weighting.most 0 or more")
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Whom it speaks to, in the order of the plan."""
+        return tuple(self.databases)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the weights, as plain JSON; folders and files by their names."""
+        after = ("name", "classifier", "loop", "licence", "limits", "tested", "text")
+        named = {"databases": {a: Path(p).name for a, p in self.databases.items()}}
+        return {k: v for k, v in asdict(self).items() if k not in after} | named
+
+
+def load_plan(path: str | Path, changes: Sequence[str] = ()) -> WenlexPlan:
+    """The plan in a TOML file, or in its table ``[stage.wenlex]``; ``changes``: ``key=value``."""
+    found = read_toml(path)
+    stages = found.get("stage", {})
+    return plan_from(stage_table(stages, "wenlex") if "wenlex" in stages else found, changes)
+
+
+def plan_from(table: Mapping[str, Any], changes: Sequence[str] = ()) -> WenlexPlan:
+    """The plan in a table that was read."""
+    return from_mapping(WenlexPlan, with_changes(table, changes), "the plan")
