@@ -17,6 +17,7 @@ from whyray.errors import FingerprintError, SettingError, UnmetNeed
 from whyray.explainers._latent_path import rising
 from whyray.explainers.latent_shift import LatentShift
 from whyray.explanations import Counterfactual
+from whyray.models import _autoencoders
 from whyray.models._autoencoders import Autoencoder
 from whyray.types import Radiograph
 
@@ -159,10 +160,8 @@ def test_settings_that_cannot_be(settings: dict[str, float]) -> None:
 def test_a_report_plays_it(
     mini: whyray.Classifier, picture: Radiograph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from whyray.explainers.latent_shift import LatentShift as method
-
     mirror = Autoencoder("mirror", Mirror(), Preparation(size=(224, 224)))
-    monkeypatch.setattr(method, "_autoencoder", lambda *_: mirror)
+    monkeypatch.setattr(_autoencoders, "autoencoder_for", lambda *_: mirror)
     made = whyray.explain(mini, picture, findings=["pleural_effusion"], explainers=["latent_shift:frames=5"])
     folder = made.save(tmp_path)
     text = (folder / "report.html").read_text()

@@ -23,7 +23,7 @@ import torch
 
 from whyray.errors import WeightsError
 from whyray.io.pickles import state_dict
-from whyray.io.weights import load_into, load_weights, save_weights
+from whyray.io.weights import halved, load_into, load_weights, save_weights, widened
 from whyray.networks.densenet import DenseNet
 
 ROOT = Path(__file__).parents[2]
@@ -319,3 +319,12 @@ def test_only_the_readers_read_weights() -> None:
 def test_the_ban_can_fail(source: str) -> None:
     assert len(banned_calls(source)) == 1
     assert banned_calls("import numpy as np\nnp.load('x')\njson.load(f)\nnp.load('x', allow_pickle=False)") == []
+
+
+def test_halved_and_widened_round_once_and_keep_what_half_cannot_hold() -> None:
+    tensors = {"w": torch.randn(50), "big": torch.tensor([1.0, 1e6]), "n": torch.tensor(3)}
+    stored = halved(tensors)
+    assert {k: v.dtype for k, v in stored.items()} == {"w": torch.float16, "big": torch.float32, "n": torch.int64}
+    again = widened(stored)
+    assert torch.equal(again["big"], tensors["big"]) and torch.equal(halved(again)["w"], stored["w"])
+    assert torch.allclose(again["w"], tensors["w"], rtol=1e-3)

@@ -12,6 +12,7 @@ import torch
 import whyray
 from whyray.cards import Preparation
 from whyray.errors import FingerprintError, SettingError, Stopped, WeightsError
+from whyray.io.weights import load_weights
 from whyray.models._autoencoders import build, from_grey, load_autoencoder, sized, to_grey
 from whyray.networks.autoencoder import SmallAE
 from whyray.training.autoencoder import AutoencoderPlan, AutoencoderTask, plan_from, squares, train_autoencoder
@@ -127,6 +128,8 @@ def test_a_stopped_run_goes_on_to_the_same_artefact(tmp_path: Path, monkeypatch:
     resumed = train_autoencoder(plan_from({**TABLE, "loop": {**TABLE["loop"], "save_s": 0.0001}}), tmp_path / "b")  # type: ignore[dict-item]
     mini = whyray.load_model("mini")
     first, second = (load_autoencoder(folder, mini.fingerprint) for folder in (straight, resumed))
+    stored = load_weights(straight / "artefact.safetensors")
+    assert {v.dtype for v in stored.values() if v.is_floating_point()} == {torch.float16}, "half the size"
     x = torch.rand(1, 1, 64, 64)
     assert torch.equal(first.decode(first.encode(x)), second.decode(second.encode(x)))
     task = AutoencoderTask(plan_from({**TABLE, "init": str(straight)}), mini, tmp_path / "cache")

@@ -15,6 +15,7 @@ import numpy as np
 from ..engine.backends import Backend, runner_for
 from ..engine.gradients import check_precision
 from ..engine.passes import batches
+from ._latent_direction import Slopes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,6 +155,7 @@ def shift_of(
     columns: Sequence[int],
     *,
     value: Callable[[Tensor], Tensor] = lambda logits: logits,
+    smooth: float = 0.0,
     mix: float = 0.0,
     region: Tensor | None = None,
     clip: bool = True,
@@ -163,7 +165,8 @@ def shift_of(
 ) -> Shift:
     """Encode once, decode once, one gradient a finding. ``grey [1, 1, h, w]`` at the autoencoder's size.
 
-    ``value`` is what is followed, a function of the logits. Gradients run in torch; the other passes by ``backend``.
+    ``value`` is what is followed, a function of the logits; ``smooth`` blurs its gradient (``Slopes``). Gradients
+    run in torch; the other passes by ``backend``.
     """
     import torch
 
@@ -176,26 +179,11 @@ def shift_of(
         first = autoencoder.decode(z)
     canvas = Canvas(grey, first, mix, region, clip)
 
-    def predict(pictures: Tensor) -> Tensor:
+    def fed(pictures: Tensor) -> Tensor:
         return from_grey(sized(pictures, wanted.size), wanted)
 
-    def gradients(latents: Tensor, which: Sequence[int]) -> Tensor:
-        """Of each finding at a latent of its own; one after the other, since they share nothing."""
-        rows = []
-        for latent, column in zip(latents, [columns[i] for i in which], strict=True):
-            with torch.enable_grad():
-                here = latent[None].detach().requires_grad_()
-                logits = classifier.logits(predict(canvas.shown(autoencoder.decode(here))))
-                rows.append(torch.autograd.grad(value(logits)[0, column], here)[0])
-            check()
-        return torch.cat(rows)
-
-    with torch.enable_grad():
-        here = z.detach().requires_grad_()
-        base = canvas.shown(autoencoder.decode(here))
-        logits = classifier.logits(predict(base))
-        values = value(logits)
-        rows = [torch.autograd.grad(values[0, c], here, retain_graph=True)[0] for c in columns]
+    slopes = Slopes(classifier, autoencoder, columns, canvas.shown, fed, value, smooth, check)
+    directions, base, logits = slopes.first(z)
     decoder, runner = (
         runner_for(decoder_of(autoencoder, z), backend, "float32"),
         runner_for(classifier, backend, "float32"),
@@ -203,12 +191,12 @@ def shift_of(
     shape = first.shape[1:]
     return Shift(
         z=z,
-        directions=torch.cat(rows),
-        base=base.detach(),
-        logits=logits[0].detach().double().cpu().numpy(),
+        directions=directions,
+        base=base,
+        logits=logits[0].double().cpu().numpy(),
         decode=lambda latents: canvas.shown(torch.from_numpy(decoder(latents)).to(first).reshape(-1, *shape)),
-        predict=lambda pictures: torch.from_numpy(runner(predict(pictures))),
-        gradients=gradients,
+        predict=lambda pictures: torch.from_numpy(runner(fed(pictures))),
+        gradients=slopes.at,
         batch=min(batch, decoder.most, runner.most),
         check=check,
     )

@@ -46,6 +46,8 @@ class LatentShift(Explainer):
     distortion    a side ends where the picture has changed by this share of its mean grey value.
     rules         "gif" or "later": the published search, removal only; "own" = the targets above.
     steps         parts of the way, each along the gradient where the one before it ended; 1 = as in the paper.
+    smooth        blur of the gradient, a standard deviation in pixels of the picture, so that regions change and not
+                  fine waves that nobody sees; 0 = none, as in the paper.
     mix           share of the radiograph itself in each picture; 0 = none, as in the paper.
     region        ``x0;y0;x1;y1`` in pixels of the radiograph: nothing outside changes; empty = everywhere.
     autoencoder   a folder or ``xrv-ae:101-elastic``; empty = the one that belongs to the classifier.
@@ -69,6 +71,7 @@ class LatentShift(Explainer):
     distortion: float = 0.1
     rules: Literal["own", "gif", "later"] = "own"
     steps: int = 1
+    smooth: float = 0.0
     mix: float = 0.0
     region: str = ""
     autoencoder: str = ""
@@ -80,6 +83,7 @@ class LatentShift(Explainer):
         in_range("frames", self.frames or 2, 2, 101)
         in_range("distortion", self.distortion, 1e-3, 10)
         in_range("steps", self.steps, 1, 20)
+        in_range("smooth", self.smooth, 0, 64)
         in_range("mix", self.mix, 0, 0.95)
         if self.region:
             box_of(self.region)
@@ -170,6 +174,7 @@ class LatentShift(Explainer):
             grey,
             asked.columns,
             value=(lambda logits: logits) if own else torch.sigmoid,
+            smooth=self.smooth,
             mix=self.mix,
             region=torch.from_numpy(weights(box_of(self.region), frame, (h, w))) if self.region else None,
             clip=own,

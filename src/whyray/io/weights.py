@@ -77,6 +77,20 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> 
     module.load_state_dict(dict(tensors), strict=True, assign=empty)
 
 
+def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As artefacts store them: float16, where that can hold the numbers."""
+    import torch
+
+    most = torch.finfo(torch.float16).max
+    small = {k: v.is_floating_point() and bool((v.abs() <= most).all()) for k, v in tensors.items()}
+    return {k: v.half() if small[k] else v for k, v in tensors.items()}
+
+
+def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse, rounding kept: every float as float32."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
 def save_weights(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> str:

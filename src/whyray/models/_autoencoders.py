@@ -81,11 +81,11 @@ def load_autoencoder(spec: str | Path, fingerprint: str) -> Autoencoder:
         name = str(spec).removeprefix(PUBLISHED)
         return Autoencoder(str(spec), published(name), Preparation(low=-1024.0, high=1024.0))
     from ..io.artefacts import load_artefact
-    from ..io.weights import load_into
+    from ..io.weights import load_into, widened
 
     artefact = load_artefact(Path(spec), KIND, fingerprint)
     module = build(artefact.facts["architecture"])
-    load_into(module, artefact.tensors, f"the autoencoder {Path(spec).name}")
+    load_into(module, widened(artefact.tensors), f"the autoencoder {Path(spec).name}")
     preparation: Preparation = built(Preparation, artefact.facts["preparation"])
     name = str(artefact.facts.get("name", Path(spec).name))
     return Autoencoder(name, module.eval().requires_grad_(False), preparation, fingerprint, artefact.facts)

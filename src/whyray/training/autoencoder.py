@@ -15,7 +15,7 @@ from ..cards import Preparation
 from ..contracts import Classifier
 from ..errors import SettingError, UnmetNeed
 from ..io.artefacts import Artefact, load_artefact, save_artefact
-from ..io.weights import load_into
+from ..io.weights import halved, load_into, widened
 from ..models._autoencoders import KIND, build, from_grey, to_grey
 from ..types import Report
 from .augment import Augment, augmented, draws
@@ -130,7 +130,7 @@ class AutoencoderTask(Task):
         module = build(self.plan.architecture)
         if self.plan.init:
             earlier = load_artefact(Path(self.plan.init), KIND, self.classifier.fingerprint)
-            load_into(module, earlier.tensors, f"the autoencoder {Path(self.plan.init).name}")
+            load_into(module, widened(earlier.tensors), f"the autoencoder {Path(self.plan.init).name}")
         return module.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]
 
     def order(self, epoch: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -202,7 +202,7 @@ def finished(task: AutoencoderTask, trained: Trained, out: Path, report: Report 
 
     plan = task.plan
     module = task.build().eval()
-    module.load_state_dict(dict(trained.weights))
+    module.load_state_dict(widened(halved(trained.weights)))
     facts = {
         "name": plan.name,
         "architecture": dict(plan.architecture),
@@ -219,7 +219,7 @@ def finished(task: AutoencoderTask, trained: Trained, out: Path, report: Report 
             "seconds": trained.seconds,
         },
     }
-    return save_artefact(out, Artefact(KIND, task.classifier.fingerprint, module.state_dict(), facts))
+    return save_artefact(out, Artefact(KIND, task.classifier.fingerprint, halved(module.state_dict()), facts))
 
 
 def _settings(plan: AutoencoderPlan) -> dict[str, Any]:
