@@ -16,7 +16,7 @@ from whyray.metrics._clev import LABELS, cited
 from whyray.metrics._wording import grade
 from whyray.text.labeller import RuleLabeller, mentions
 
-JARGON = re.compile(r"opaci|effus|pneumo|pleur|consoli|atelec|edema|nodul|cardi|zone|lobe|bilat|angle|diaphr|hilum")
+JARGON = re.compile(r"opaci|effus|pneumo|pleur|consoli|atelec|edema|nodul|cardi|zone|lobe|bilat|\bangle|diaphr|hilum")
 AUDIENCES: tuple[Audience, ...] = ("clinician", "lay")
 FILLED = {"side": "left", "place": "the left lower zone", "adj": "left lower zone", "spot": "apex", "size": "2"}
 FILLED |= {"ratio": "0.6", "device": "a pacemaker"}

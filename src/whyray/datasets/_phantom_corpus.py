@@ -12,12 +12,15 @@ from ._phantom_nle import explaining
 
 Audience = Literal["clinician", "lay"]
 ZONES = ("upper", "mid", "lower")
+GRADED = 0.5  # share of the sentences that say so where there is little or much of the finding
 
 
 def grammar_texts(
     count: int, audience: Audience = "clinician", *, test: bool = False, seed: int = 0
 ) -> tuple[str, ...]:
-    """So many sentences, each of one finding drawn evenly, as are sides and severities; different ones may be alike.
+    """So many sentences, each of one finding drawn evenly, as are sides and severities; some are the same.
+
+    Half of them say how much of the finding there is.
 
     ``test``: phrases of the test split, which no training sentence has.
     """
@@ -28,7 +31,8 @@ def grammar_texts(
 def _sentence(rng: np.random.Generator, audience: Audience, test: bool) -> str:
     finding = _one(rng, tuple(sorted(PREVALENCE)))
     facts = drawn_facts(finding, rng)
-    return explaining(facts, test=test, rng=rng, audience=audience)[0].text
+    graded = bool(rng.random() < GRADED)
+    return explaining(facts, test=test, rng=rng, audience=audience, graded=graded)[0].text
 
 
 def drawn_facts(finding: str, rng: np.random.Generator) -> dict[str, Any]:
