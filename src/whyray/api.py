@@ -14,7 +14,7 @@ from .jobs.patterns import browse_patterns, build_patterns, list_patterns, name_
 from .jobs.plan import EvaluationPlan
 from .models.wrapped import wrap
 from .registry import MODELS
-from .training.by_plan import run_recipe, train_autoencoder, train_classifier, train_nle, train_text_autoencoder
+from .training.by_plan import run_recipe, train_autoencoder, train_classifier, train_nle, train_text_autoencoder, train_wenlex
 from .training.by_store import store_activations, train_transcoders
 from .types import Prediction, Radiograph, Report, Score, Voi
 
@@ -73,6 +73,7 @@ __all__ = [
     "train_nle",
     "train_text_autoencoder",
     "train_transcoders",
+    "train_wenlex",
     "voi_option",
     "where_options",
     "wrap",

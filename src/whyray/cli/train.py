@@ -136,6 +136,34 @@ def text_autoencoder(
 
 
 @app.command()
+def wenlex(
+    plan: Annotated[Path, typer.Argument(help="TOML plan, or a recipe with [stage.wenlex].")],
+    out: Out,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="Classifier that is explained.", show_default=False)
+    ] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="Folder of the text autoencoder that writes.", show_default=False)
+    ] = None,
+    activations: Annotated[
+        Path | None, typer.Option("-a", "--activations", help="Folder that `whyray activations` wrote, for -m.")
+    ] = None,
+    change: Change = None,
+    threads: Threads = None,
+) -> None:
+    """Train a generator of sentences from a few examples a diagnosis, without a pair of picture and sentence."""
+    from .. import api
+    from . import show
+
+    show.process_settings(threads)
+    given = {"classifier": model, "text": text}
+    changes = [*(change or ()), *(f"{key}={value}" for key, value in given.items() if value)]
+    with show.progress("train") as reporter:
+        made = api.train_wenlex(plan, out, activations=activations, changes=changes, report=reporter)
+    typer.echo(f"trained: -x wenlex:generator={made}", err=True)
+
+
+@app.command()
 def recipe(
     plan: Annotated[Path, typer.Argument(help="A recipe, such as recipes/mini.toml.")],
     out: Out,

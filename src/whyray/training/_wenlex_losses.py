@@ -26,9 +26,9 @@ def plausibility(made: Tensor, group: Tensor, known: Tensor, known_group: Tensor
     return torch.stack(terms).mean() if terms else made.sum() * 0
 
 
-def alignment(logits: Tensor, asked: Tensor, probabilities: Tensor) -> Tensor:
-    """What a text says beside what was asked: cross-entropy of each diagnosis, and the divergence of the classifier's
-    probability of the asked one from what the text says.
+def alignment(logits: Tensor, asked: Tensor, probabilities: Tensor, certainty: float) -> Tensor:
+    """What a text says beside what was asked: cross-entropy of each diagnosis, and ``certainty`` times the divergence of
+    the classifier's probability of the asked one from what the text says.
 
     logits ``[b, d]`` of the head that reads z, asked ``[b]``, probabilities ``[b]`` of the asked diagnosis.
     """
@@ -37,7 +37,7 @@ def alignment(logits: Tensor, asked: Tensor, probabilities: Tensor) -> Tensor:
     said = logits.gather(1, asked[:, None])[:, 0]
     p = probabilities.clamp(1e-4, 1 - 1e-4)
     entropy = -(p * p.log() + (1 - p) * (1 - p).log())
-    return named + (nf.binary_cross_entropy_with_logits(said, p, reduction="none") - entropy).mean()
+    return named + certainty * (nf.binary_cross_entropy_with_logits(said, p, reduction="none") - entropy).mean()
 
 
 def reconstruction(made: Tensor, wanted: Tensor, mean: Tensor, std: Tensor, *, centred: bool, cells: float) -> Tensor:

@@ -55,6 +55,23 @@ def train_text_autoencoder(
     return run(load_plan(Path(plan), changes), Path(out), report)
 
 
+def train_wenlex(
+    plan: str | Path,
+    out: str | Path,
+    *,
+    activations: str | Path | None = None,
+    changes: Sequence[str] = (),
+    report: Report | None = None,
+) -> Path:
+    """Train a generator of sentences from a few examples a diagnosis by a TOML plan; returns the folder that
+    ``wenlex:generator=FOLDER`` takes, and, where a classifier was trained with it, ``load_model``."""
+    from .wenlex import load_plan
+    from .wenlex import train_wenlex as run
+
+    stored = Path(activations) if activations else None
+    return run(load_plan(Path(plan), changes), Path(out), report, activations=stored)
+
+
 def run_recipe(
     plan: str | Path, out: str | Path, *, stages: Sequence[str] | None = None, report: Report | None = None
 ) -> Mapping[str, Path]:

@@ -28,6 +28,8 @@ from .text_autoencoder import plan_from as text_plan
 from .text_autoencoder import train_text_autoencoder
 from .transcoders import plan_from as transcoders_plan
 from .transcoders import train_transcoders
+from .wenlex import plan_from as wenlex_plan
+from .wenlex import train_wenlex
 
 Stage = Callable[[Mapping[str, Any], Path, "Report | None"], Path]
 """(its table, its folder, report) -> what it made"""
@@ -107,6 +109,15 @@ def _text(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
     return train_text_autoencoder(text_plan(table), out, report)
 
 
+def _wenlex(table: Mapping[str, Any], out: Path, report: Report | None) -> Path:
+    """For the classifier of the same stack, with its text autoencoder and its activations, unless the table names
+    others."""
+    stack = {"classifier": str(out.parent / "classifier"), "text": str(out.parent / "text")}
+    activations = out.parent / "activations"
+    stored = activations if (activations / "activations.json").is_file() else None
+    return train_wenlex(wenlex_plan({**stack, **table}), out, report, activations=stored)
+
+
 def _fingerprint(out: Path) -> str | None:
     """Fingerprint of the classifier in a stack, or None before it is made."""
     try:
@@ -123,4 +134,5 @@ STAGES: dict[str, Stage] = {
     "transcoders": _transcoders,
     "sentences": _sentences,
     "text": _text,
+    "wenlex": _wenlex,
 }
