@@ -177,3 +177,19 @@ def test_an_animation_that_is_not_made_is_said_before_any_work(model: whyray.Cla
     with pytest.raises(SettingError, match="webp, gif, mp4, png or none"):
         whyray.explain_files(["nowhere.png"], tmp_path / "out", classifier=model, animation="avi")
     assert not (tmp_path / "out").exists()
+
+
+def test_sentences_join_the_default_where_the_model_has_a_generator(
+    model: whyray.Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHYRAY_CACHE", str(tmp_path))
+    assert tuple(Plan().check(model)[0]) == ("gradcam", "template")
+    folder = tmp_path / "artefacts" / "words"
+    folder.mkdir(parents=True)
+    about = {"kind": "sentences-wenlex", "fingerprint": model.fingerprint}
+    (folder / "artefact.json").write_text(json.dumps(about))
+    asked, _ = Plan(audience="lay").check(model)
+    assert tuple(asked) == ("gradcam", "template", "wenlex")
+    assert all(getattr(asked[name], "audience") == "lay" for name in ("template", "wenlex"))
+    (folder / "artefact.json").write_text(json.dumps(about | {"fingerprint": "another"}))
+    assert "wenlex" not in Plan().check(model)[0]

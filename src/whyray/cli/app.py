@@ -58,7 +58,8 @@ def explain(
             "-x",
             "--explainer",
             metavar="NAME[:KEY=VALUE,...]",
-            help="Explainer; again for more. Default: gradcam, template.",
+            help="Explainer; again for more. Default: gradcam, template, and wenlex for a "
+            "model that has a generator of sentences.",
             show_default=False,
         ),
     ] = None,

@@ -37,7 +37,7 @@ class Plan:
     """What to explain and how.
 
     findings    any spelling; empty = those at or above their operating point, then the most likely, three at least.
-    explainers  ``name`` or ``name:key=value,...``; empty = ``DEFAULT_EXPLAINERS``.
+    explainers  ``name`` or ``name:key=value,...``; empty = ``default_explainers``.
     seed        the only source of randomness.
     budget      seconds an image; an explainer that would exceed what is left is skipped, with the reason.
     audience    of every explainer that speaks, unless its specification names one: "clinician" or "lay"; empty = as is.
@@ -60,7 +60,7 @@ class Plan:
             raise SettingError(f"a budget of {self.budget:g} s came; give the seconds an image may take, more than 0")
         if self.audience not in ("", "clinician", "lay"):
             raise SettingError(f"the audience {self.audience!r:.40} came; give clinician or lay")
-        asked = {spec: self._explainer(spec) for spec in self.explainers or DEFAULT_EXPLAINERS}
+        asked = {spec: self._explainer(spec) for spec in self.explainers or default_explainers(classifier)}
         return asked, tuple(dict.fromkeys(finding_of(classifier, f) for f in self.findings))
 
     def _explainer(self, spec: str) -> Explainer:
@@ -180,6 +180,18 @@ def run_explainers(
         if left is not None:
             left -= (time.monotonic() - started) / max(1, len(radiographs))
     return results
+
+
+def default_explainers(classifier: Classifier) -> tuple[str, ...]:
+    """``DEFAULT_EXPLAINERS``, and wenlex where a generator of sentences belongs to the classifier."""
+    from ..models._artefacts import artefact_folder
+    from ..models._wenlex import KIND
+
+    try:
+        artefact_folder(KIND, classifier)
+    except UnmetNeed:
+        return DEFAULT_EXPLAINERS
+    return (*DEFAULT_EXPLAINERS, "wenlex")
 
 
 def finding_of(classifier: Classifier, label: str) -> str:

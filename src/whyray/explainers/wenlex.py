@@ -1,0 +1,175 @@
+"""Why, in words that can be read back: sentences fitted to the classifier's features, learned from a few examples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ..contracts import Asked, Capability, Classifier, Context, Explainer, in_range
+from ..errors import SettingError
+from ..explanations import Attribution, Explanation, Statement
+from ..models._predict import predictions
+from ..types import Provenance, Radiograph
+from ._cited import NO_EVIDENCE, NO_SENTENCE, NO_WORDS, cited, doubts, made_of, probabilities, rests_on
+from ._template_words import AUDIENCES, Audience, percent
+from ._wenlex_words import notes, side_share
+
+if TYPE_CHECKING:
+    from ._round_trip import Reader, Said
+
+NOT_CALLED = "the classifier does not call {words}, and the sentences speak for what it calls (uncalled=true: for all)"
+NO_GAIN = "read back by its words alone, the sentence on {words} tells no more of this picture than the diagnosis does"
+TOO_LITTLE = "read back by its words alone, the sentence on {words} keeps {kept} of what was meant, of {least} asked"
+
+
+@dataclass(frozen=True)
+class Wenlex(Explainer):
+    """A sentence on each called finding, by a generator that learned from a few example sentences a diagnosis, and from
+    no report of any picture, to say what brings the classifier's features back.
+
+    audience   "clinician" or "lay": the examples that the sentences are like.
+    generator  a folder; empty = the one that belongs to the classifier.
+    kept       least share of its gain over the diagnosis alone that a sentence keeps when it is read back by its words;
+               below it, the sentence is not given. 0 = every sentence is given.
+    beams      hypotheses when a vector becomes words; 1 = greedy.
+    uncalled   also findings that the classifier does not call.
+
+    It rests on the explanations of the finding, and of what the sentence cites, that were made before it. Checks:
+    "faithfulness" (cosine of the classifier's pooled features on the picture drawn from the words and on the
+    radiograph), "faithfulness_of_diagnosis" (the same from the diagnosis alone), "gain_kept" (share of the vector's
+    gain over the diagnosis that the words keep), "label_kept" (1 where the call on the drawn picture is the same),
+    "nearest_example" (cosine with the nearest sentence it learned from), "verbatim" (1 where it is that sentence),
+    "evidence_on_side" (share of the positive evidence of gradcam on the side that the sentence names), "reading_grade"
+    (Flesch-Kincaid, years of school, of the sentence), and "probability_lung_opacity" ... of what it cites.
+    """
+
+    kind: ClassVar[str] = "statement"
+    needs: ClassVar[frozenset[Capability]] = frozenset({"features"})
+    requires: ClassVar[tuple[str, ...]] = ("gradcam",)
+    paper: ClassVar[str] = "Rio-Torto et al., WeNLEX, arXiv 2603.18752"
+
+    audience: Audience = "clinician"
+    generator: str = ""
+    kept: float = 0.5
+    beams: int = 1
+    uncalled: bool = False
+
+    def __post_init__(self) -> None:
+        if self.audience not in AUDIENCES:
+            raise SettingError(f"setting audience={self.audience!r:.40} came; give {' or '.join(AUDIENCES)}")
+        in_range("kept", self.kept, 0, 1)
+        in_range("beams", self.beams, 1, 32)
+
+    def passes(self, findings: int) -> float:
+        """The radiograph, and three drawn pictures a finding; drawing one is counted like a pass."""
+        return 1 + 6 * findings
+
+    def explain(
+        self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
+    ) -> list[dict[str, Explanation]]:
+        """One Statement a called finding; why another has none is in ``context.abstained``."""
+        import torch
+
+        from ..models._wenlex import KIND, weak_for
+        from ._round_trip import Reader
+
+        asked = Asked(self, classifier, radiographs, findings, context)
+        generator = context.resolved(KIND, classifier, weak_for, self.generator)
+        reader = Reader(generator, classifier, self.audience, self.beams)
+        results: list[dict[str, Explanation]] = []
+        for i, (radiograph, frame) in enumerate(zip(asked.radiographs, asked.frames, strict=True)):
+            started = time.monotonic()
+            with torch.inference_mode():
+                logits, taps = classifier.run(torch.from_numpy(frame.pixels)[None], ("features",))
+                picture = _Picture(self, asked, radiograph, dict(zip(classifier.findings, logits[0].tolist())))
+                speaks = [f for f in asked.findings if picture.may_speak(f, reader)]
+                said = {s.finding: s for s in reader.said(taps["features"].float().cpu(), logits.cpu(), speaks)}
+            provenance = asked.provenance(radiograph, frame, time.monotonic() - started)
+            given = {f: said[f] for f in asked.findings if f in said and picture.is_given(said[f])}
+            results.append({f: picture.statement(s, provenance) for f, s in given.items()})
+            context.step((i + 1) / len(asked.frames))
+        return results
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """One radiograph: on which findings there is something to say, and what."""
+
+    explainer: Wenlex
+    asked: Asked
+    radiograph: Radiograph
+    logits: dict[str, float]
+
+    def may_speak(self, finding: str, reader: Reader) -> bool:
+        """Whether a sentence is written at all; else the reason is recorded."""
+        if not reader.knows(finding):
+            return self._abstain(finding, NO_SENTENCE)
+        if not made_of(self.asked.context, self.radiograph, finding):
+            return self._abstain(finding, NO_EVIDENCE)
+        if not (self.explainer.uncalled or self._called(finding)):
+            return self._abstain(finding, NOT_CALLED)
+        return True
+
+    def is_given(self, said: Said) -> bool:
+        """Whether a written sentence passes the round trip; else the reason is recorded."""
+        least, trip = self.explainer.kept, said.trip
+        if not said.text:
+            return self._abstain(said.finding, NO_WORDS)
+        if least and not trip.gains:
+            return self._abstain(said.finding, NO_GAIN)
+        if least and trip.kept < least:
+            return self._abstain(said.finding, TOO_LITTLE, kept=percent(trip.kept), least=percent(least))
+        return True
+
+    def statement(self, said: Said, provenance: Provenance) -> Statement:
+        """With the round trip, the nearest example, and what it cites."""
+        from ..metrics._wording import grade
+        from ..text.attributes import side_of
+
+        evidence, side = cited(said.text, said.finding), side_of(said.text)
+        known = probabilities(evidence, self.logits, self.asked.classifier.card)
+        share = side_share(side, self._map(said.finding))
+        trip, called = said.trip, self._called(said.finding)
+        return Statement(
+            finding=said.finding,
+            provenance=provenance,
+            checks={
+                "faithfulness": trip.words,
+                "faithfulness_of_diagnosis": trip.label,
+                "gain_kept": trip.kept,
+                "label_kept": float(trip.same),
+                "nearest_example": said.example.similarity,
+                "verbatim": float(said.example.verbatim),
+                **({"evidence_on_side": share} if side else {}),
+                "reading_grade": round(grade(said.text), 1),
+                **{f"probability_{f}": p for f, p in known.items()},
+            },
+            notes=(*doubts(evidence, known), *notes(said, side, share, called, self.explainer.audience)),
+            text=said.text,
+            audience=self.explainer.audience,
+            evidence=rests_on(self.asked.context, self.radiograph, (said.finding, *evidence)),
+        )
+
+    def _called(self, finding: str) -> bool:
+        import numpy as np
+
+        card = self.asked.classifier.card
+        return predictions(np.array([[self.logits[finding]]]), (finding,), card)[0][0].positive
+
+    def _map(self, finding: str) -> Attribution | None:
+        """The map of gradcam of this run, of a radiograph that is no lateral."""
+        if self.radiograph.view == "LATERAL":
+            return None
+        found = (
+            made
+            for (sha256, f, label), made in self.asked.context.earlier.items()
+            if (sha256, f) == (self.radiograph.sha256, finding) and label.partition(":")[0] == "gradcam"
+        )
+        return next((made for made in found if isinstance(made, Attribution)), None)
+
+    def _abstain(self, finding: str, reason: str, **filled: str) -> bool:
+        words = finding.replace("_", " ")
+        self.asked.context.abstained[self.radiograph.sha256, finding] = reason.format(words=words, **filled)
+        return False
