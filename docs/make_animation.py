@@ -30,7 +30,7 @@ from whyray.report.lettering import letters
 
 TARGET = Path(__file__).parent / "images" / "counterfactual.webp"
 FINDING, SEVERITY, CASES = "cardiomegaly", 0.9, 20  # cases count from the first one of the test split
-EXPLAINER = "latent_shift:frames=9"
+EXPLAINER = "latent_shift:frames=9,steps=8,distortion=0.5,smooth=8"
 SIDE, GAP = 264, 6
 PANEL, INK = (16, 18, 22), (228, 231, 235)
 

@@ -8,24 +8,25 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
-import whyray
-from whyray.cards import Preparation
 from whyray.cli import main
 from whyray.datasets.phantom import phantom
-from whyray.io.artefacts import Artefact, save_artefact
 from whyray.models import mini
-from whyray.models._autoencoders import KIND, build
 
 PAGE = Path(__file__).parents[1] / "docs" / "counterfactuals.md"
 TINY = {"network": "small", "widths": [4, 8, 8], "latent": 4}
-SMALL = ["size=64", "stored=72", "loop.epochs=1", "loop.batch=4", *(f"architecture.{k}={v}" for k, v in TINY.items())]
+SMALL = [
+    "size=64",
+    "sizes=[32]",
+    "stored=72",
+    "loop.epochs=1",
+    "loop.batch=4",
+    *(f"architecture.{k}={v}" for k, v in TINY.items()),
+]
 SHORT = {  # what the test adds to a command of the page, so that it takes seconds
     "train autoencoder": [w for key in SMALL for w in ("--set", key)],
     "evaluate counterfactual": ["--limit", "13", "--few", "0"],  # the thirteenth has a large heart
@@ -41,8 +42,7 @@ COMMANDS = [shlex.split(re.sub(r"\s#.*", "", line))[1:] for block in blocks("con
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder as the page has it: my.png, my-model (a copy of mini), my-pictures without labels, plan.toml; and an
-    untrained autoencoder of mini in the cache folder, for as long as none is bundled."""
+    """A folder as the page has it: my.png, my-model (a copy of mini), my-pictures without labels, plan.toml."""
     folder = tmp_path_factory.mktemp("desk")
     Image.fromarray((phantom(2_000_044).pixels * 255).round().astype("uint8")).save(folder / "my.png")
     weights = Path(mini.__file__).parent / "weights"
@@ -58,12 +58,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             Image.fromarray(pixels).save(folder / "my-pictures" / f"{i}.png")
             rows.writerow([i, f"{i}.png", split])
     (folder / "plan.toml").write_text(blocks("toml")[0], encoding="utf-8")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        module = build(TINY)
-    facts = {"architecture": TINY, "preparation": asdict(Preparation(size=(64, 64), mean=(0.5,), std=(0.25,)))}
-    untrained = Artefact(KIND, whyray.load_model("mini").fingerprint, module.state_dict(), facts)
-    save_artefact(folder / "cache" / "artefacts" / "untrained", untrained)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WHYRAY_CACHE", str(folder / "cache"))
         patch.chdir(folder)

@@ -25,8 +25,8 @@ def autoencoder_page(data: Mapping[str, Any]) -> str:
         f"- network: {facts['architecture']['network']} autoencoder ({shape}), for the classifier "
         f"`{facts['classifier']}`, fingerprint `{data['fingerprint'][:16]}`",
         f"- licence of the weights: {facts['licence']}",
-        f"- last stage of training: {provenance['plan']['loop']['epochs']} epochs, "
-        f"{provenance['seconds'] / 60:.0f} minutes; the stages before it are in `recipes/mini.toml`",
+        f"- training: {provenance['plan']['loop']['epochs']} epochs, {provenance['seconds'] / 60:.0f} minutes "
+        f"(`recipes/mini.toml`){', after the stages before it' if provenance['plan']['init'] else ''}",
         "- intended use: counterfactuals (`latent_shift`) of that classifier.",
         *("", "## Training data", ""),
         *(f"- {s['about']}: {counts[s['name']]} training pictures. {s['licence']}" for s in facts["data"]),
