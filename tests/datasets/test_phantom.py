@@ -237,6 +237,13 @@ def test_the_data_set() -> None:
         dataset.cases("valid")
 
 
+def test_a_test_split_may_begin_after_cases_that_were_looked_at() -> None:
+    looked, fresh = (load(f"test=3{after}").cases("test") for after in ("", ",after=3"))
+    assert [c.id for c in fresh] == ["phantom-2000003", "phantom-2000004", "phantom-2000005"]
+    assert not {c.id for c in looked} & {c.id for c in fresh}
+    assert [c.id for c in load("test=3,after=3,val=1").cases("val")] == ["phantom-1000000"]
+
+
 @pytest.mark.parametrize("argument", ["n=3", "size=32", "train=many", "size"])
 def test_wrong_settings_are_refused(argument: str) -> None:
     with pytest.raises(SettingError):
