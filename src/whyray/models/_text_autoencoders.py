@@ -113,13 +113,14 @@ def build(architecture: Mapping[str, Any], vocabulary: int) -> TextAutoencoder:
 
     settings = dict(architecture)
     dropout = settings.pop("dropout", 0.1)
+    heads, longest = settings.get("heads", 4), settings.get("longest", 64)
     whole = all(type(v) is int and 0 <= v <= MOST for v in settings.values())
+    whole = whole and heads > 0 and settings.get("width", 128) % heads == 0
     if not set(architecture) <= SETTINGS or not whole or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise WeightsError(
             f"the text autoencoder {dict(architecture)!r:.120} came; it has {', '.join(sorted(SETTINGS))}: whole "
-            f"numbers up to {MOST}, dropout a share"
+            f"numbers up to {MOST}, width a multiple of heads, dropout a share"
         )
-    heads, longest = settings.get("heads", 4), settings.get("longest", 64)
     try:
         encoder = TextEncoder(vocabulary, dropout=dropout, **settings)
         return TextAutoencoder(encoder, heads=heads, longest=longest, dropout=dropout)

@@ -113,6 +113,8 @@ class TextAutoencoder(nn.Module):
         ``longest``: most tokens, 0 = as many as there are positions; ``never``: tokens that do not come.
         """
         most = min(longest or self.longest, self.longest - 1)
+        if not len(z):
+            return []
         if beams == 1:
             return self._greedy(z, start, end, most, never)
         decoding = Decoding(beams=beams, longest=most, repeat=0)
@@ -139,5 +141,5 @@ class TextAutoencoder(nn.Module):
             done |= last[:, 0] == end
             if bool(done.all()):
                 break
-        rows = torch.stack(made, 1).tolist() if made else [[] for _ in range(len(z))]
+        rows = torch.stack(made, 1).tolist()
         return [row[: row.index(end)] if end in row else row for row in rows]

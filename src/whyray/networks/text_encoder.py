@@ -110,8 +110,10 @@ class TextEncoder(nn.Module):
 
 
 def first_weights(module: nn.Module) -> None:
-    """BERT's first weights: normal with a deviation of 0.02, biases 0."""
-    if isinstance(module, nn.Linear | nn.Embedding):
+    """Embeddings normal with BERT's deviation of 0.02; matrices uniform after Glorot and Bengio (2010), biases 0."""
+    if isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear) and module.bias is not None:
-        nn.init.zeros_(module.bias)
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

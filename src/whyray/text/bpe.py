@@ -114,20 +114,32 @@ class BytePairs:
 
 def learned(texts: Sequence[str], size: int) -> BytePairs:
     """At most ``size`` tokens: the most frequent pair is merged, again and again; of equals the lower tokens first."""
-    counts = Counter(piece for text in texts for piece in _PIECE.findall(text))
-    words = [(list(piece.encode()), count) for piece, count in counts.items()]
+    counted = Counter(piece for text in texts for piece in _PIECE.findall(text))
+    words, times = [list(piece.encode()) for piece in counted], list(counted.values())
+    pairs: Counter[tuple[int, int]] = Counter()
+    holds: dict[tuple[int, int], set[int]] = {}
+    for i, tokens in enumerate(words):
+        _count(pairs, holds, tokens, times[i], i)
     merges: list[tuple[int, int]] = []
-    while 256 + len(merges) + 2 < size:
-        pairs: Counter[tuple[int, int]] = Counter()
-        for tokens, count in words:
-            for pair in pairwise(tokens):
-                pairs[pair] += count
-        if not pairs:
-            break
+    while pairs and 256 + len(merges) + 2 < size:
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
-        words = [(_joined(tokens, best, 256 + len(merges)), count) for tokens, count in words]
+        for i in sorted(holds.pop(best)):
+            for pair in pairwise(words[i]):
+                pairs[pair] -= times[i]
+            words[i] = _joined(words[i], best, 256 + len(merges))
+            _count(pairs, holds, words[i], times[i], i)
+        pairs = +pairs  # those that are left
         merges.append(best)
     return BytePairs(tuple(range(256)), tuple(merges))
+
+
+def _count(
+    pairs: Counter[tuple[int, int]], holds: dict[tuple[int, int], set[int]], tokens: list[int], times: int, word: int
+) -> None:
+    """Book the pairs of one word, which the texts have so many ``times``."""
+    for pair in pairwise(tokens):
+        pairs[pair] += times
+        holds.setdefault(pair, set()).add(word)
 
 
 def from_json(data: Mapping[str, Any]) -> BytePairs:

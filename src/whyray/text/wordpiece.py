@@ -14,7 +14,7 @@ from ..errors import WeightsError
 
 MOST_LETTERS = 100  # a longer word is unknown, as published
 NAMES = ("[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]")
-_NO_SPACE = re.compile(r"\s+([.,;:!?%)\]])|([(\[])\s+|\s*([-/'])\s*")
+_NO_SPACE = re.compile(r"(?<=\d)\s+(\.)\s+(?=\d)|\s+([.,;:!?%)\]])|([(\[])\s+|\s*([-/'])\s*")
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class WordPieces:
         return [token for word in self._split(text) for token in self._pieces(word)]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens, special ones left out; spaces before punctuation and around hyphens are taken off."""
+        """The text of tokens, special ones left out, with no spaces before signs, in numbers and at hyphens."""
         special = {self._numbers[name] for name in NAMES}
         told = " ".join(self.words[t] for t in tokens if t not in special).replace(" ##", "")
-        return _NO_SPACE.sub(lambda m: m.group(1) or m.group(2) or m.group(3), told).strip()
+        return _NO_SPACE.sub(lambda m: m[m.lastindex or 0], told).strip()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
