@@ -124,6 +124,15 @@ def test_splits_do_not_meet_and_a_text_stays_with_its_mirror() -> None:
     assert not seen[0] & seen[1] and not seen[0] & seen[2] and all(seen)
 
 
+def test_what_is_only_measured_is_not_learned(tmp_path: Path) -> None:
+    only = {"name": "rules", "spec": "rules", "learns": False, "draws": 9}
+    plan = plan_from(table(data=[only, *table()["data"]]))
+    assert TextTask(plan).texts == TextTask(plan_from(table())).texts
+    facts = load_coder(train_text_autoencoder(plan, tmp_path)).facts
+    assert [source["texts"] for source in facts["data"]] == [0, 24]
+    assert {row["data"] for row in facts["results"]} == {"rules", "grammar", "all"}
+
+
 def test_texts_come_from_files_and_from_rules(tmp_path: Path) -> None:
     lines = [f"Sentence number {i} on the left." for i in range(60)]
     (tmp_path / "a.txt").write_text("\n".join([*lines, "", lines[0]]))
@@ -157,6 +166,7 @@ def test_texts_that_cannot_be_are_said(spec: str, error: type[Exception], says: 
     ("change", "says"),
     [
         ({"data": []}, "at least one set"),
+        ({"data": [{"name": "a", "spec": "rules", "learns": False}]}, "that it learns from"),
         ({"data": [{"name": "a", "spec": "rules"}] * 2}, "name them apart"),
         ({"masked": 1.0}, "from 0 to below 1"),
         ({"vocabulary": 10}, "258 or more"),

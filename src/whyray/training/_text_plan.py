@@ -23,6 +23,7 @@ class TextSource:
     copies    sentences drawn from a grammar; the others have as many as they have.
     mirrored  each text also with left and right exchanged.
     draws     texts an epoch (every one once before any comes twice); 0 = each once.
+    learns    False = only its test texts are measured: what a run that never saw such texts makes of them.
     about, licence  for the card.
     """
 
@@ -31,6 +32,7 @@ class TextSource:
     copies: int = 8000
     mirrored: bool = False
     draws: int = 0
+    learns: bool = True
     about: str = ""
     licence: str = ""
 
@@ -67,8 +69,8 @@ class TextPlan:
     limits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.data:
-            raise SettingError(f"the plan {self.name!r} needs at least one set of texts")
+        if not any(source.learns for source in self.data):
+            raise SettingError(f"the plan {self.name!r} needs at least one set of texts that it learns from")
         if len({s.name for s in self.data}) != len(self.data):
             raise SettingError(f"the plan {self.name!r} has two sets of texts of one name; name them apart")
         for name in ("masked", "swapped", "smoothing"):

@@ -15,7 +15,7 @@ from torch.nn import functional as nf
 from ..models._text_autoencoders import TextCoder, Tokenizer, around, build, padded, save_coder
 from ..text.bpe import learned
 from ..types import Report
-from ._text_corpora import Split, texts_of
+from ._text_corpora import texts_of
 from ._text_measure import measured, reconstruction
 from ._text_plan import TextPlan, load_plan, plan_from
 from .examples import mixed_order
@@ -45,18 +45,14 @@ class TextTask(Task):
 
     def __init__(self, plan: TextPlan) -> None:
         self.plan = plan
-        texts = [texts_of(source, "train") for source in plan.data]
+        self.sources = tuple(source for source in plan.data if source.learns)
+        texts = [texts_of(source, "train") for source in self.sources]
         self.source = np.concatenate([np.full(len(part), i) for i, part in enumerate(texts)])
         self.texts = tuple(text for part in texts for text in part)
         self.words = tuple(sorted({word for text in self.texts for word in text.split()}))
         self.tokenizer = self._tokenizer()
-        self.val = tuple(text for part in self.held_back("val") for text in part)
+        self.val = tuple(text for source in self.sources for text in texts_of(source, "val")[: plan.validated])
         self.about = {**plan.settings, "texts": [len(part) for part in texts], "tokens": len(self.tokenizer)}
-
-    def held_back(self, split: Split) -> list[tuple[str, ...]]:
-        """The texts of each source that are measured in a split."""
-        most = self.plan.validated if split == "val" else self.plan.tested
-        return [texts_of(source, split)[:most] for source in self.plan.data]
 
     def _tokenizer(self) -> Tokenizer:
         """The published encoder's, or one learned from the training texts."""
@@ -76,7 +72,7 @@ class TextTask(Task):
 
     def order(self, epoch: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Each source's share of the epoch, mixed."""
-        return mixed_order(self.plan.data, self.source, rng)
+        return mixed_order(self.sources, self.source, rng)
 
     def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
         """Cross-entropy of each text's tokens, read from a vector of its tokens with some of them hidden."""
@@ -121,15 +117,16 @@ def finished(task: TextTask, trained: Trained, out: Path) -> Path:
     plan = task.plan
     module = task.build().eval()
     module.load_state_dict(dict(trained.weights))
-    counts = np.bincount(task.source, minlength=len(plan.data)).tolist()
+    counts = dict(zip((s.name for s in task.sources), np.bincount(task.source).tolist()))
+    held = [texts_of(source, "test")[: plan.tested] for source in plan.data]
     facts = {
         "architecture": dict(plan.architecture),
         "licence": plan.licence,
         "limits": list(plan.limits),
         "data": [
-            {"name": s.name, "about": s.about, "licence": s.licence, "texts": n} for s, n in zip(plan.data, counts)
+            {"name": s.name, "about": s.about, "licence": s.licence, "texts": counts.get(s.name, 0)} for s in plan.data
         ],
-        "results": measured(task.coder(module), plan.data, task.held_back("test")),
+        "results": measured(task.coder(module), plan.data, held),
         "provenance": {
             "plan": {**plan.settings, "loop": asdict(plan.loop)},
             "history": [dict(h) for h in trained.history],
