@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, overload
 
 from .contracts import Classifier, Dataset
 from .errors import SettingError
+from .jobs._experiment_arms import Experiment
 from .jobs.explain import Explained, Plan, explain_radiographs
 from .jobs.files import Batch, explain_files, predict_files, silent
 from .jobs.patterns import browse_patterns, build_patterns, list_patterns, name_patterns, pattern_lines
 from .jobs.plan import EvaluationPlan
 from .models.wrapped import wrap
 from .registry import MODELS
-from .training.by_plan import run_recipe, train_autoencoder, train_classifier, train_nle, train_text_autoencoder, train_wenlex
+from .training.by_plan import (
+    run_recipe,
+    train_autoencoder,
+    train_classifier,
+    train_nle,
+    train_text_autoencoder,
+    train_wenlex,
+)
 from .training.by_store import store_activations, train_transcoders
 from .types import Prediction, Radiograph, Report, Score, Voi
 
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from .datasets._check import DataReport
     from .datasets.mimic_nle import Extraction
     from .jobs.counterfactual import Counterfactuals
+    from .jobs.experiment import Experimented
     from .jobs.faithfulness import Faithfulness
     from .jobs.language import Language
     from .jobs.localisation import Localisation
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Batch",
     "EvaluationPlan",
+    "Experiment",
     "Explained",
     "Plan",
     "analyse_study",
@@ -46,6 +56,7 @@ __all__ = [
     "evaluate_localisation",
     "evaluate_patterns",
     "evaluation_plan",
+    "experiment_wenlex",
     "explain",
     "explain_files",
     "export_study",
@@ -263,6 +274,13 @@ def evaluate_patterns(
     from .jobs.patterns_measured import patterns_into as run
 
     return run(out, classifier, load_dataset(dataset), bank, limit=limit, seed=seed)
+
+
+def experiment_wenlex(experiment: Experiment, out: str | Path, *, report: Report = silent) -> Experimented:
+    """The questions of WeNLEX as a grid of runs, trained, measured and compared in ``out``; see docs/experiments.md."""
+    from .jobs.experiment import experiment_into as run
+
+    return run(out, experiment, report=report)
 
 
 def evaluation_plan(path: str | Path | None, changes: Mapping[str, object]) -> EvaluationPlan:

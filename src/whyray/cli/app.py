@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import data, evaluate, models, nle, patterns, study, train
+from . import data, evaluate, experiment, models, nle, patterns, study, train
 from .options import Anonymous, Card, Device, Images, Json, Layer, Model, Seed, Threads, Voi, Weights
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(nle.app, name="nle")
 app.add_typer(patterns.app, name="patterns")
 app.add_typer(study.app, name="study")
+app.add_typer(experiment.app, name="experiment")
 
 
 @app.callback(invoke_without_command=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..datasets._check import DataReport
     from ..datasets.mimic_nle import Extraction
     from ..jobs.counterfactual import Counterfactuals
+    from ..jobs.experiment import Experimented
     from ..jobs.faithfulness import Faithfulness
     from ..jobs.language import Language
     from ..jobs.localisation import Localisation
@@ -280,6 +281,21 @@ def language(result: Language, as_json: bool) -> None:
         print(f"skipped: {name}: {why}", file=sys.stderr)
     for note in result.notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def experiment(result: Experimented, out: Path, as_json: bool) -> None:
+    """The tables of each question; what failed to stderr."""
+    from ..jobs._experiment_page import section
+
+    if as_json:
+        document(result.rows())
+    else:
+        for answer in result.answers:
+            made = section(answer)
+            print(f"\n{made.title}")
+            for table in made.tables:
+                _table(table)
+    _ended({}, result.failures, out)
 
 
 def document(value: Any) -> None:
