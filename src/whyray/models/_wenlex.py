@@ -1,7 +1,7 @@
 """Generators of sentences that learned from a few examples a diagnosis, and from no pair of picture and sentence.
 
-After WeNLEX (Rio-Torto, Cardoso and Teixeira, arXiv 2603.18752). Artefacts "sentences-wenlex", which hold all they need,
-the text autoencoder included.
+After WeNLEX (Rio-Torto, Cardoso and Teixeira, arXiv 2603.18752). Artefacts "sentences-wenlex", which hold all they
+need, the text autoencoder included.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class WeakGenerator:
 def latents_of(
     coder: TextCoder, adapter: Adapter, features: Tensor, probabilities: Tensor, diagnoses: Sequence[str]
 ) -> Tensor:
-    """z ``[b, width]``: the frozen encoder reads the diagnosis, and through the adapter the picture; then the bottleneck."""
+    """z ``[b, width]``: the frozen encoder reads the diagnosis, and the picture through the adapter."""
     rows = [coder.framed(coder.tokenizer.encode(diagnosis.replace("_", " "))) for diagnosis in diagnoses]
     tokens, mask = (t.to(features.device) for t in coder.batch(rows))
     states, known = adapter(coder.module.encoder, features, probabilities, tokens, mask)
@@ -126,7 +126,8 @@ def artefact_parts(generator: WeakGenerator) -> tuple[dict[str, Any], dict[str, 
     from torch import nn
 
     text_facts, text = held(generator.coder)
-    modules = nn.ModuleDict({**{f"adapter-{a}": m for a, m in generator.adapters.items()}, "pictures": generator.network})
+    modules = nn.ModuleDict({f"adapter-{a}": m for a, m in generator.adapters.items()})
+    modules["pictures"] = generator.network
     modules.update({f"head-{k}": m for k, m in generator.heads.items()})
     tensors = {f"text.{k}": v for k, v in text.items()} | {k: v.half() for k, v in modules.state_dict().items()}
     facts = {

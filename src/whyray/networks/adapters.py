@@ -45,7 +45,8 @@ class Adapter(nn.Module, ABC):
 
 
 class VisualTokens(nn.Module):
-    """Features and probabilities -> ``[b, side * side + 1, width]``: a token a cell with its place, and the prediction."""
+    """Features and probabilities -> ``[b, side * side + 1, width]``: a token a cell with its place, and one of all
+    probabilities."""
 
     def __init__(self, sight: Sight, side: int) -> None:
         super().__init__()
@@ -61,26 +62,39 @@ class VisualTokens(nn.Module):
         return self.norm(made) + self.places  # type: ignore[no-any-return]
 
 
-class LlamaAdapter(Adapter):
-    """Multimodal LLaMA-Adapter (Zhang et al., ICLR 2024): learned tokens of each layer, moved by what a small
-    transformer reads in the picture, are attended to in a softmax of their own, behind a gate that starts at 0."""
+class VisionToAdapter(nn.Module):
+    """Visual tokens -> ``[b, tokens, width]``: what learned questions read in them through a small transformer."""
 
-    def __init__(self, sight: Sight, *, side: int = 7, tokens: int = 10, blocks: int = 2, heads: int = 4) -> None:
-        super().__init__(sight, side)
-        width = sight.width
+    def __init__(self, width: int, tokens: int, blocks: int, heads: int) -> None:
+        super().__init__()
         self.queries = nn.Parameter(0.02 * torch.randn(tokens, width))
         self.blocks = nn.ModuleList(
             nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
             for _ in range(blocks)
         )
         self.out = nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width))
-        self.own = nn.Parameter(0.02 * torch.randn(sight.layers, tokens, width))
+
+    def forward(self, seen: Tensor) -> Tensor:
+        x = torch.cat([self.queries.expand(len(seen), -1, -1), seen], 1)
+        for block in self.blocks:
+            x = block(x)
+        return self.out(x[:, : len(self.queries)])  # type: ignore[no-any-return]
+
+
+class LlamaAdapter(Adapter):
+    """Multimodal LLaMA-Adapter (Zhang et al., ICLR 2024): learned tokens of each layer, moved by what a small
+    transformer reads in the picture, are attended to in a softmax of their own, behind a gate that starts at 0."""
+
+    def __init__(self, sight: Sight, *, side: int = 7, tokens: int = 10, blocks: int = 2, heads: int = 4) -> None:
+        super().__init__(sight, side)
+        self.reads = VisionToAdapter(sight.width, tokens, blocks, heads)
+        self.own = nn.Parameter(0.02 * torch.randn(sight.layers, tokens, sight.width))
         self.gates = nn.Parameter(torch.zeros(sight.layers, sight.heads))
 
     def forward(
         self, encoder: TextEncoder, features: Tensor, probabilities: Tensor, tokens: Tensor, mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        seen = self.seen(features, probabilities)
+        seen = self.reads(self.visual(features, probabilities))
         injected = []
         for layer, own, gate in zip(encoder.layers, self.own, self.gates, strict=True):
             attention: Any = layer.attention
@@ -89,13 +103,23 @@ class LlamaAdapter(Adapter):
             injected.append(Injected(keys, values, gate))
         return encoder(tokens, mask, injected=injected), mask
 
-    def seen(self, features: Tensor, probabilities: Tensor) -> Tensor:
-        """Vision to adapter: ``[b, tokens, width]``."""
-        x = self.visual(features, probabilities)
-        x = torch.cat([self.queries.expand(len(x), -1, -1), x], 1)
-        for block in self.blocks:
-            x = block(x)
-        return self.out(x[:, : len(self.queries)])  # type: ignore[no-any-return]
+
+class QueryAdapter(Adapter):
+    """What learned questions read in the picture and in the diagnosis stands in the text as words of its own (after the
+    Q-Former; Li et al., ICML 2023): the bottleneck reads them like a sentence."""
+
+    def __init__(self, sight: Sight, *, side: int = 7, tokens: int = 12, blocks: int = 2, heads: int = 4) -> None:
+        super().__init__(sight, side)
+        self.reads = VisionToAdapter(sight.width, tokens, blocks, heads)
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(
+        self, encoder: TextEncoder, features: Tensor, probabilities: Tensor, tokens: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        words = encoder.tokens(tokens) * mask[..., None]
+        seen = self.reads(torch.cat([words / words.std().clamp(min=1e-3), self.visual(features, probabilities)], 1))
+        spread = encoder.tokens.weight.std()
+        return beside(encoder, self.scale * spread * seen, tokens, mask)
 
 
 class PromptAdapter(Adapter):
@@ -163,12 +187,14 @@ class LoraAdapter(Adapter):
 
 ADAPTERS: Mapping[str, type[Adapter]] = {
     "llama": LlamaAdapter,
+    "query": QueryAdapter,
     "lora": LoraAdapter,
     "prompt": PromptAdapter,
     "prefix": PrefixAdapter,
 }
 SETTINGS: Mapping[str, frozenset[str]] = {
     "llama": frozenset({"side", "tokens", "blocks", "heads"}),
+    "query": frozenset({"side", "tokens", "blocks", "heads"}),
     "lora": frozenset({"side", "rank", "alpha"}),
     "prompt": frozenset({"side", "tokens"}),
     "prefix": frozenset({"side", "tokens"}),

@@ -32,4 +32,5 @@ def critic_loss(critic: Critic, made: Tensor, real: Tensor, group: Tensor, share
     between = (share * real + (1 - share) * made).detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(between, group).sum(), between, create_graph=True)
     steep = ((slope.norm(dim=1) - 1) ** 2).mean()
-    return critic(made, group).mean() - critic(real, group).mean() + penalty * steep
+    loss: Tensor = critic(made, group).mean() - critic(real, group).mean() + penalty * steep
+    return loss

@@ -42,7 +42,7 @@ class Asked:
 
 
 def called(
-    logits: NDArray[np.floating], findings: Sequence[str], card: Card, diagnoses: Sequence[str], least: int  # type: ignore[type-arg]
+    logits: NDArray[np.floating], findings: Sequence[str], card: Card, diagnoses: Sequence[str], least: int
 ) -> NDArray[np.bool_]:
     """``[n, d]``: the classifier calls it, or it is among the ``least`` pictures with the highest logit of it."""
     out = np.zeros((len(logits), len(diagnoses)), bool)
@@ -68,9 +68,7 @@ def evidence(store: ActivationStore, rows: NDArray[np.int64]) -> tuple[NDArray[n
     return np.concatenate(shares), np.asarray(mean, np.float32)
 
 
-def shares(
-    store: ActivationStore, rows: NDArray[np.int64], mean: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def shares(store: ActivationStore, rows: NDArray[np.int64], mean: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shares ``[n, f]`` as of ``evidence``, beside the mean of other pictures."""
     parts = [_parts(store, rows[start : start + PART]) - mean for start in range(0, len(rows), PART)]
     return np.concatenate([left_share(part, store.site.grid) for part in parts])
@@ -87,7 +85,7 @@ def left_share(evidence: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[
 
 
 def wanted_sides(left: NDArray[np.float32], called: NDArray[np.bool_], spoken: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """``[n, d]``: the side with at least ``LEANING`` of the evidence, else -1; of diagnoses whose examples name sides."""
+    """``[n, d]``: the side with at least ``LEANING`` of the evidence, else -1; only where examples name sides."""
     out = np.full(left.shape, -1, np.int64)
     out[left >= LEANING] = SIDES.index("left")
     out[left <= 1 - LEANING] = SIDES.index("right")
@@ -95,14 +93,14 @@ def wanted_sides(left: NDArray[np.float32], called: NDArray[np.bool_], spoken: N
     return out
 
 
-def quantiles(logits: NDArray[np.floating], called: NDArray[np.bool_]) -> NDArray[np.float64]:  # type: ignore[type-arg]
+def quantiles(logits: NDArray[np.floating], called: NDArray[np.bool_]) -> NDArray[np.float64]:
     """``[2, d]``: below the first a called diagnosis is slight, above the second it is marked."""
     columns = [logits[called[:, k], k] if called[:, k].any() else np.zeros(1) for k in range(logits.shape[1])]
     return np.stack([np.quantile(c, (OUTER, 1 - OUTER)) for c in columns], 1)
 
 
 def wanted_severities(
-    logits: NDArray[np.floating], called: NDArray[np.bool_], spoken: NDArray[np.bool_], at: NDArray[np.float64]  # type: ignore[type-arg]
+    logits: NDArray[np.floating], called: NDArray[np.bool_], spoken: NDArray[np.bool_], at: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """``[n, d]``: slight below the first quantile ``at``, marked above the second, else -1."""
     out = np.full(logits.shape, -1, np.int64)

@@ -1,4 +1,4 @@
-"""Small heads that read z, learned from texts alone and then frozen: its diagnosis, the side and the severity it states."""
+"""Small heads that read z, learned from texts alone and then frozen: its diagnosis, side and severity."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ._wenlex_asked import SEVERITIES, SIDES
 
 STEPS = 600
 BATCH = 128
+SMOOTHED = 0.1
 COPIES = 4000  # sentences of a grammar
 
 
@@ -40,7 +41,11 @@ def fitted_head(
             x = z[rows] + noise * torch.randn(len(rows), z.shape[1])
             logits, wanted = head(x), labels[rows]
             named = nf.one_hot(wanted, out).float()
-            loss = nf.binary_cross_entropy_with_logits(logits, named) if binary else nf.cross_entropy(logits, wanted)
+            loss = (
+                nf.binary_cross_entropy_with_logits(logits, named)
+                if binary
+                else nf.cross_entropy(logits, wanted, label_smoothing=SMOOTHED)
+            )
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -56,7 +61,7 @@ def heads(
     z = coder.encoded(texts).float().cpu() if texts else known[:1].cpu()
     for name, read, choices in (("side", side_of, SIDES), ("severity", severity_of, SEVERITIES)):
         labels = torch.tensor([choices.index(read(text)) for text in texts] or [len(choices) - 1])
-        made[name] = fitted_head(z, labels, len(choices), noise=0.1, steps=steps, seed=seed)
+        made[name] = fitted_head(z, labels, len(choices), noise=0.3, steps=steps, seed=seed)
     return nn.ModuleDict(made).requires_grad_(False)
 
 

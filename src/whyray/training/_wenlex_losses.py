@@ -8,27 +8,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nf
 
-from ..metrics._mmd import mmd
+from ..metrics._mmd import median_distance, mmd, squared_distances
 
 
-def plausibility(made: Tensor, group: Tensor, known: Tensor, known_group: Tensor, queue: Tensor, full: Tensor) -> Tensor:
+def plausibility(
+    made: Tensor, group: Tensor, known: Tensor, known_group: Tensor, queue: Tensor, full: Tensor
+) -> Tensor:
     """Mean over groups of the squared MMD between what was made, with the rows remembered of it, and the database.
 
     A group is a diagnosis for an audience. made ``[b, w]``, group ``[b]``; known ``[k, w]``, known_group ``[k]``; queue
-    ``[g, q, w]`` of which the first ``full [g]`` rows are filled. Groups of fewer than two made rows are left out.
+    ``[g, q, w]`` of which the first ``full [g]`` rows are filled. Groups of fewer than two made rows are left out. The
+    bandwidth is that of the group's database, or of all of it where the group has one row: with that of what was made
+    as well, rows that are all alike would narrow the kernel until nothing pulls them apart.
     """
     terms = []
-    for g in group.unique().tolist():
+    for g in sorted(set(group.tolist())):
         ours = torch.cat([made[group == g].float(), queue[g, : int(full[g])]])
         theirs = known[known_group == g]
         if len(ours) > 1 and len(theirs):
-            terms.append(mmd(ours, theirs))
+            terms.append(mmd(ours, theirs, bandwidth(theirs if len(theirs) > 1 else known)))
     return torch.stack(terms).mean() if terms else made.sum() * 0
 
 
+def bandwidth(rows: Tensor) -> Tensor:
+    """Median squared distance of rows ``[n, w]`` at length 1."""
+    return median_distance(squared_distances(nf.normalize(rows.float(), dim=1)))
+
+
 def alignment(logits: Tensor, asked: Tensor, probabilities: Tensor, certainty: float) -> Tensor:
-    """What a text says beside what was asked: cross-entropy of each diagnosis, and ``certainty`` times the divergence of
-    the classifier's probability of the asked one from what the text says.
+    """What a text says beside what was asked: cross-entropy of each diagnosis, and ``certainty`` times the divergence
+    of the classifier's probability of the asked one from what the text says.
 
     logits ``[b, d]`` of the head that reads z, asked ``[b]``, probabilities ``[b]`` of the asked diagnosis.
     """
@@ -53,7 +62,7 @@ def reconstruction(made: Tensor, wanted: Tensor, mean: Tensor, std: Tensor, *, c
 
 
 def stated(logits: Tensor, wanted: Tensor) -> Tensor:
-    """Cross-entropy of what a text states, where something is wanted. logits ``[b, k]``; wanted ``[b]``, -1 = nothing."""
+    """Cross-entropy of what a text states. logits ``[b, k]``; wanted ``[b]``, -1 = nothing is wanted."""
     asked = wanted >= 0
     if not bool(asked.any()):
         return logits.sum() * 0
@@ -70,11 +79,6 @@ def straight_through(z: Tensor, again: Tensor) -> Tensor:
     return z + (again - z).detach()
 
 
-def weighted(terms: Mapping[str, Tensor], logs: Mapping[str, Tensor], least: float, most: float) -> Tensor:
-    """Sum of exp(-s) L + s (Kendall et al., CVPR 2018), each s kept within ``least .. most``."""
-    parts = [torch.exp(-_kept(logs[k], least, most)) * v + _kept(logs[k], least, most) for k, v in terms.items()]
-    return torch.stack(parts).sum()
-
-
-def _kept(s: Tensor, least: float, most: float) -> Tensor:
-    return s.clamp(least, most)
+def weighted(terms: Mapping[str, Tensor], logs: Mapping[str, Tensor]) -> Tensor:
+    """Sum of exp(-s) L + s (Kendall et al., CVPR 2018)."""
+    return torch.stack([torch.exp(-logs[k]) * v + logs[k] for k, v in terms.items()]).sum()

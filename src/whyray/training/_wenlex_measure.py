@@ -73,18 +73,23 @@ def columns(
     """One number a sentence of each measure and control; NaN where there is none.
 
     cosine        of the pooled features of the picture made from the words, and of the picture itself.
-    cosine_latent the same from the vector; _shuffled: from words of another picture with the same diagnosis; _label: from
-                  the mean vector of the diagnosis's words.
+    cosine_latent the same from the vector; _shuffled: from words of another picture with the same diagnosis; _label:
+                  from the mean vector of the diagnosis's words.
     named         the words are of the diagnosis that was asked; side, severity: as the classifier's evidence is.
     """
-    wanted = torch.cat([split.read(made.rows[s : s + BATCH].tolist())[0].mean((2, 3)) for s in range(0, len(made.rows), BATCH)])
+    wanted = torch.cat(
+        [split.read(made.rows[s : s + BATCH].tolist())[0].mean((2, 3)) for s in range(0, len(made.rows), BATCH)]
+    )
     sources = {
         "cosine": made.again,
         "cosine_latent": made.z,
         "cosine_shuffled": made.again[torch.from_numpy(other_pictures(made))],
         "cosine_label": label_means(made),
     }
-    out = {k: nf.cosine_similarity(pooled(classifier, generator, z, check), wanted).double().numpy() for k, z in sources.items()}
+    out = {
+        k: nf.cosine_similarity(pooled(classifier, generator, z, check), wanted).double().numpy()
+        for k, z in sources.items()
+    }
     with torch.inference_mode():
         out["named"] = (generator.recognised(made.again).argmax(1).numpy() == made.diagnosis).astype(float)
     asked = split.asked
@@ -103,7 +108,7 @@ def read_of(name: str) -> Callable[[str], str]:
 
 
 def other_pictures(made: Written) -> NDArray[np.int64]:
-    """For each sentence one of another picture with the same diagnosis (the next of them); itself where there is none."""
+    """For each sentence one of another picture with the same diagnosis ; itself where there is none."""
     out = np.arange(len(made.rows))
     for d in np.unique(made.diagnosis):
         same = np.flatnonzero(made.diagnosis == d)
@@ -123,21 +128,22 @@ def label_means(made: Written) -> Tensor:
 def validated(
     generator: WeakGenerator, classifier: Classifier, split: Split, check: Callable[[], None]
 ) -> dict[str, float]:
-    """Means of each measure over the audiences, and first of all what decides: named + ten times the gain in cosine over
-    the diagnosis alone."""
+    """Means of each measure over the audiences, and first of all what decides: named + ten times the gain in cosine
+    over the diagnosis alone."""
     found = []
     for audience in generator.audiences:
         made = written(generator, split, audience, check)
-        means = {k: float(np.nanmean(v)) if np.isfinite(v).any() else 0.0 for k, v in columns(generator, classifier, split, made, check).items()}
+        means = {
+            k: float(np.nanmean(v)) if np.isfinite(v).any() else 0.0
+            for k, v in columns(generator, classifier, split, made, check).items()
+        }
         found.append({**means, "different": len(set(made.texts)) / max(1, len(made.texts))})
     numbers = {k: float(np.mean([f[k] for f in found])) for k in found[0]}
     score = numbers["named"] + 10 * (numbers["cosine"] - numbers["cosine_label"])
     return {"score": score, **numbers}
 
 
-def measured(
-    generator: WeakGenerator, classifier: Classifier, split: Split, data: Sequence[str]
-) -> list[dict[str, Any]]:
+def measured(generator: WeakGenerator, classifier: Classifier, split: Split) -> list[dict[str, Any]]:
     """Rows of mean, n and 95 % interval (patient bootstrap) of each measure and audience, on a test split."""
     out = []
     for audience in generator.audiences:
@@ -148,7 +154,9 @@ def measured(
             known = np.isfinite(values)
             low, high = mean_interval(values[known], [p for p, k in zip(patients, known, strict=True) if k])
             value = float(values[known].mean()) if known.any() else None
-            out.append({"audience": audience, "metric": name, "n": int(known.sum()), "value": value, "low": low, "high": high})
+            out.append(
+                {"audience": audience, "metric": name, "n": int(known.sum()), "value": value, "low": low, "high": high}
+            )
         texts = len(set(made.texts))
         out.append({"audience": audience, "metric": "different_texts", "n": len(made.texts), "value": texts})
     return out
@@ -158,8 +166,6 @@ def mean_interval(values: NDArray[np.float64], patients: Sequence[str]) -> tuple
     """95 % percentile interval of the mean; None where there is no value."""
     if not len(values):
         return None, None
-    parts = [
-        (w @ values) / np.maximum(w.sum(1), 1) for w in patient_weights(patients, REPLICATES) if len(w)
-    ]
+    parts = [(w @ values) / np.maximum(w.sum(1), 1) for w in patient_weights(patients, REPLICATES) if len(w)]
     low, high = np.percentile(np.concatenate(parts), (2.5, 97.5))
     return float(low), float(high)

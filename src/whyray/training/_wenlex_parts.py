@@ -1,8 +1,8 @@
-"""What is trained, with all that a checkpoint has to keep: adapters, text to picture, weights of the terms, memory, critic."""
+"""What is trained, and all that a checkpoint keeps: adapters, text to picture, weights of the terms, memory, critic."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from ..networks.critic import Critic, critic_loss
 from ._wenlex_plan import CriticPlan, WenlexPlan
 
 TERMS = ("plausibility", "alignment", "reconstruction", "side", "severity", "commitment", "image")
+FOLLOWED = 0.02  # share of a step in the running mean of a term
 
 
 def terms_of(plan: WenlexPlan) -> tuple[str, ...]:
@@ -94,7 +95,7 @@ class Parts(nn.Module):
     """Everything of a run that changes.
 
     adapters   audience -> adapter; ``pictures``: z to a picture; ``vision``: the classifier, where it is trained too.
-    logs       term -> s of its weight exp(-s).
+    shares     term -> what is learned of its weight; ``logs()``: s of the weight exp(-s).
     """
 
     def __init__(self, plan: WenlexPlan, coder: TextCoder, depth: int, predictions: int, groups: int) -> None:
@@ -102,7 +103,25 @@ class Parts(nn.Module):
         made = {a: new_adapter(plan.adapter, coder, depth, predictions) for a in plan.audiences}
         self.adapters = nn.ModuleDict(made)
         self.pictures = new_network(plan.pictures, coder.width)
-        self.logs = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in terms_of(plan)})
+        self.weighting = plan.weighting
+        self.shares = nn.ParameterDict({name: nn.Parameter(torch.zeros(())) for name in terms_of(plan)})
         self.memory = Memory(groups, plan.queue, coder.width)
         self.judge = Judge(coder.width, groups, plan.critic) if plan.terms.plausibility == "wgan-gp" else None
         self.vision: nn.Module | None = None
+        for name in self.shares:
+            self.register_buffer(f"mean_{name}", torch.zeros(()))
+
+    def note(self, terms: Mapping[str, Tensor]) -> None:
+        """Keep the running mean of each term."""
+        for name, value in terms.items():
+            mean = self.get_buffer(f"mean_{name}")
+            mean.lerp_(value.detach().float(), 1.0 if float(mean) == 0 else FOLLOWED)
+
+    def noted(self) -> dict[str, float]:
+        """The running means, as ``loss_TERM``."""
+        return {f"loss_{name}": float(self.get_buffer(f"mean_{name}")) for name in self.shares}
+
+    def logs(self) -> dict[str, Tensor]:
+        """Term -> s, within the bounds of the plan."""
+        bound, speed = self.weighting.bound, self.weighting.speed
+        return {name: bound * torch.tanh(speed * share / bound) for name, share in self.shares.items()}

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from ..errors import SettingError
 from ..findings import finding as canonical
-from .augment import Augment
 from .loop import LoopPlan
 from .plan import Source
 from .settings import from_mapping, read_toml, stage_table, with_changes
@@ -34,12 +33,13 @@ class Terms:
 
 @dataclass(frozen=True)
 class Weighting:
-    """How the terms are weighed: "uncertainty" = exp(-s) L + s with a learned s of each (Kendall et al., CVPR 2018), kept
-    within ``least .. most``; "equal" = their sum. ``fixed`` multiplies a term before that."""
+    """How the terms are weighed: "uncertainty" = exp(-s) L + s with a learned s of each (Kendall et al., CVPR 2018), s
+    between -``bound`` and ``bound``, and learned ``speed`` times as fast as the rest; "equal" = their sum. ``fixed``
+    multiplies a term before that."""
 
     by: Literal["uncertainty", "equal"] = "uncertainty"
-    least: float = -4.0
-    most: float = 4.0
+    bound: float = 4.0
+    speed: float = 10.0
     fixed: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -58,8 +58,8 @@ class WenlexPlan:
     """A generator to train (after WeNLEX, arXiv 2603.18752).
 
     text          folder of the text autoencoder (``whyray train text-autoencoder``); it stays as it is.
-    classifier    explained as it is (post-hoc). ``joint``: a copy of it is trained with the generator (in-model), to the
-                  features and predictions of the one that stays, and to its labels.
+    classifier    explained as it is (post-hoc). ``joint``: a copy of it is trained with the generator (in-model), by
+                  its pictures' labels; the targets are the features of the one that stays.
     databases     audience -> a shipped database or a CSV file; ``examples`` sentences a diagnosis are drawn, 0 = all.
     mirrored      each of them also with left and right exchanged.
     diagnoses     whose sentences are learned; empty = every one that all databases and the classifier have.
@@ -69,13 +69,13 @@ class WenlexPlan:
     queue         generated vectors of each diagnosis that are remembered for the MMD.
     certainty     weight of the classifier's probability beside the name of the diagnosis, in the alignment.
     centred       the cosine of reconstruction counts what pictures do not share; ``cells``: weight of the maps in it.
-    rebuilt       what a picture is made from: the mean of its sentences' vectors, that of "some" of them, or each alone.
+    rebuilt       what pictures are made from: the mean of a picture's vectors, that of "some" of them, or each
+                  by itself ("label"); ``rebuilds``: pictures of a step that this is done for, 0 = all.
     labels        sentences on one picture in a step; ``least``: pictures of a diagnosis that count as called at least.
     through       "latent" (as published), or "words": each vector is written, and the loss sees that of the words.
     latent        share of the run that is through the latent before it goes through words.
     corpus        where the heads of side and severity learn words: specs of the text autoencoder's plan.
     draws         pictures an epoch, each diagnosis as often as the others; 0 = as many as there are.
-    image         weight of the labels of a classifier that is trained; ``size``, ``stored``, ``augment``: its pictures.
     validated     pictures of a validation; ``tested``: of the test split.
     precision     of G and the classifier behind it: "bfloat16" = autocast.
     """
@@ -99,16 +99,13 @@ class WenlexPlan:
     centred: bool = False
     cells: float = 0.1
     rebuilt: Literal["mean", "some", "label"] = "mean"
+    rebuilds: int = 0
     labels: int = 3
     least: int = 20
     through: Literal["latent", "words"] = "latent"
     latent: float = 0.3
     corpus: tuple[str, ...] = ("phantom:clinician", "phantom:lay", "database:clinician", "database:lay")
     draws: int = 0
-    image: float = 1.0
-    size: int = 224
-    stored: int = 256
-    augment: Augment = field(default_factory=Augment)
     validated: int = 100
     tested: int = 400
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -120,12 +117,17 @@ class WenlexPlan:
         if not self.data or not self.databases:
             raise SettingError(f"the plan {self.name!r} needs at least one data set and one database")
         object.__setattr__(self, "diagnoses", tuple(canonical(f) for f in self.diagnoses))
-        if min(self.examples, self.draws, self.least) < 0 or min(self.labels, self.queue, self.validated) < 1:
-            raise SettingError("examples, draws and least are 0 or more; labels, queue and validated are 1 or more")
-        if not 0 <= self.latent <= 1 or min(self.cells, self.image, self.certainty) < 0:
-            raise SettingError("latent is a share from 0 to 1; cells, image and certainty are 0 or more")
-        if not self.weighting.least <= 0 <= self.weighting.most:
-            raise SettingError("weighting.least is 0 or less, and weighting.most 0 or more")
+        if (
+            min(self.examples, self.draws, self.least, self.rebuilds) < 0
+            or min(self.labels, self.queue, self.validated) < 1
+        ):
+            raise SettingError(
+                "examples, draws, least and rebuilds are 0 or more; labels, queue and validated are 1 or more"
+            )
+        if not 0 <= self.latent <= 1 or min(self.cells, self.certainty) < 0:
+            raise SettingError("latent is a share from 0 to 1; cells and certainty are 0 or more")
+        if min(self.weighting.bound, self.weighting.speed) <= 0:
+            raise SettingError("weighting.bound and weighting.speed are above 0")
 
     @property
     def audiences(self) -> tuple[str, ...]:

@@ -1,25 +1,24 @@
-"""What is seen of the pictures of one split: stored features of the classifier, and its evidence; no sentence of them."""
+"""What is seen of the pictures of one split: stored features of the classifier, and its evidence; no sentence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..contracts import Classifier
 from ..types import Report
 from . import _wenlex_asked as asked
 from ._nle_seen import Listed, Stored, stored
-from ._wenlex_plan import WenlexPlan
 from .examples import load_cases
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from .wenlex import WenlexTask
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,37 +56,26 @@ class Split:
         return features, probabilities
 
 
-def split_of(
-    plan: WenlexPlan,
-    classifier: Classifier,
-    name: str,
-    spoken: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    diagnoses: Sequence[str],
-    measures: Measures | None,
-    places: tuple[Path, Path | None],
-    report: Report | None,
-) -> tuple[Split, Measures]:
-    """A split, and the measures of the training pictures (made here where ``measures`` is None).
-
-    spoken  bool ``[diagnoses]`` twice: whose examples name sides, and severities.
-    places  the cache, and a store of activations that is used where it has all pictures.
-    """
-    listed = [(source.spec, case) for source in plan.data for case in load_cases(source, name)]
+def split_of(task: WenlexTask, name: str, report: Report | None) -> tuple[Split, Measures]:
+    """A split, and the measures of the training pictures (made here where the task has none yet)."""
+    plan, classifier, diagnoses = task.plan, task.classifier, task.known.diagnoses
+    listed: Listed = [(source.spec, case) for source in plan.data for case in load_cases(source, name)]
     if name != "train":
         listed = thinned(listed, plan.validated if name == "val" else plan.tested)
-    seen = stored(classifier, listed, places[0] / f"activations-{name}", places[1], report)
+    seen = stored(classifier, listed, task.cache / f"activations-{name}", task.activations, report)
     logits = seen.store.logits(seen.rows)
     columns = [list(classifier.findings).index(d) for d in diagnoses]
     least = plan.least if name == "train" else 0
     called = asked.called(logits, classifier.findings, classifier.card, diagnoses, least)
-    if measures is None:
+    if task.measures is None:
         left, evidence = asked.evidence(seen.store, seen.rows)
-        mean, std = channel_measures(seen)
-        measures = Measures(mean, std, evidence, asked.quantiles(logits[:, columns], called))
+        measures = Measures(*channel_measures(seen), evidence, asked.quantiles(logits[:, columns], called))
     else:
+        measures = task.measures
         left = asked.shares(seen.store, seen.rows, measures.evidence)
-    sides = asked.wanted_sides(left[:, columns], called, spoken[0])
-    severities = asked.wanted_severities(logits[:, columns], called, spoken[1], measures.at)
+    spoken = task.known.spoken
+    sides = asked.wanted_sides(left[:, columns], called, spoken["side"])
+    severities = asked.wanted_severities(logits[:, columns], called, spoken["severity"], measures.at)
     return Split(listed, seen, logits, asked.Asked(called, sides, severities)), measures
 
 
