@@ -136,3 +136,17 @@ spec = "phantom:train=6,val=3,test=3"
     )
     assert shown.returncode == 0, shown.stderr
     assert '"statement"' in shown.stdout
+
+
+def test_a_text_autoencoder_is_trained_from_a_file_of_texts(tmp_path: Path) -> None:
+    lines = [f"A shadow of {i} cm on the {'left' if i % 2 else 'right'}." for i in range(40)]
+    (tmp_path / "texts.txt").write_text("\n".join(lines))
+    (tmp_path / "plan.toml").write_text(
+        'name = "tiny"\nvocabulary = 300\narchitecture = {width = 16, layers = 1, heads = 2}\n'
+        f'loop = {{epochs = 1, batch = 8}}\n[[data]]\nname = "mine"\nspec = "{tmp_path}/texts.txt"\n'
+    )
+    made = whyray("train", "text-autoencoder", tmp_path / "plan.toml", "-o", tmp_path / "out", "--set", "masked=0.3")
+    assert made.returncode == 0, made.stderr
+    assert f"--set text={tmp_path / 'out'}" in made.stderr
+    facts = json.loads((tmp_path / "out/artefact.json").read_text())["facts"]
+    assert facts["provenance"]["plan"]["masked"] == 0.3 and facts["data"][0]["texts"] > 20

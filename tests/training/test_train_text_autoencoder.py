@@ -192,27 +192,18 @@ def test_measures_are_those_of_the_texts_together(trained: Path) -> None:
     assert rows["all", "bleu_4"]["value"] == pytest.approx(float(bleu.measure(torch.ones(1, 3).numpy())[0]))
 
 
-def test_the_command_and_the_stage_of_the_recipe_are_the_same_plan(trained: Path, tmp_path: Path) -> None:
-    from typer.testing import CliRunner
-
-    from whyray.cli.app import app
-
+def test_the_stage_of_a_recipe_and_a_plan_are_the_same_run(trained: Path, tmp_path: Path) -> None:
     assert load_plan(RECIPE).name == "mini-text"
-    lines = json.dumps(table())  # a plan's values are JSON's, which TOML's inline tables are not
-    plan = tmp_path / "plan.toml"
-    plan.write_text(
-        'name = "tiny"\nvocabulary = 300\nvalidated = 4\ntested = 4\n'
+    (tmp_path / "recipe.toml").write_text(
+        '[stage.text]\nname = "tiny"\nvocabulary = 300\nvalidated = 4\ntested = 4\n'
         "architecture = {width = 16, layers = 1, heads = 2, longest = 96}\n"
         'loop = {epochs = 2, batch = 8, keep = "best"}\n'
-        '[[data]]\nname = "grammar"\nspec = "phantom:clinician"\ncopies = 24\n'
+        '[[stage.text.data]]\nname = "grammar"\nspec = "phantom:clinician"\ncopies = 24\n'
     )
-    assert load_plan(plan) == plan_from(json.loads(lines))
-    made = CliRunner().invoke(
-        app, ["train", "text-autoencoder", str(plan), "-o", str(tmp_path / "a"), "--threads", "1"]
-    )
-    assert made.exit_code == 0, made.output
-    staged = "[stage.text]\n" + plan.read_text().replace("[[data]]", "[[stage.text.data]]")
-    (tmp_path / "recipe.toml").write_text(staged)
-    paths = whyray.api.run_recipe(tmp_path / "recipe.toml", tmp_path / "stack")
-    one, other = ((folder / "artefact.safetensors").read_bytes() for folder in (tmp_path / "a", paths["text"]))
-    assert one == other == (trained / "artefact.safetensors").read_bytes()
+    assert load_plan(tmp_path / "recipe.toml") == plan_from(table())
+    made = [
+        whyray.api.train_text_autoencoder(tmp_path / "recipe.toml", tmp_path / "alone"),
+        whyray.api.run_recipe(tmp_path / "recipe.toml", tmp_path / "stack")["text"],
+    ]
+    wanted = (trained / "artefact.safetensors").read_bytes()
+    assert all((folder / "artefact.safetensors").read_bytes() == wanted for folder in made)
