@@ -274,9 +274,14 @@ def test_a_map_like_a_control_is_called_that() -> None:
     assert isinstance(unlike, gathered.Facts) and unlike.alike is None
 
 
+def test_an_empty_map_is_said_to_show_nothing() -> None:
+    facts = gathered.facts_of(PICTURE, CHEST, NODULE, "nodule", earlier(blob()))
+    assert isinstance(facts, gathered.Facts) and facts.evidence == ("nodule/gradcam",)
+    assert "shows nothing that speaks for it" in said(facts, "clinician")[0]
+    assert "No place in the X-ray raised the score" in said(facts, "lay")[0]
+
+
 def test_without_evidence_there_is_no_statement_but_a_reason() -> None:
-    assert "empty" in str(gathered.facts_of(PICTURE, CHEST, NODULE, "nodule", earlier(blob())))
-    assert isinstance(gathered.facts_of(PICTURE, CHEST, NODULE, "nodule", earlier(blob(), path())), gathered.Facts)
     assert "rests on gradcam" in str(gathered.facts_of(PICTURE, CHEST, NODULE, "nodule", {}))
     with pytest.raises(UnmetNeed, match="gradcam, which was not made"):
         explainer("template").explain(whyray.load_model("analytic"), [PICTURE], ["nodule"], Context())

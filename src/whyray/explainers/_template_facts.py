@@ -115,10 +115,6 @@ def facts_of(
     sum_name, patterns = _read(earlier, radiograph, finding, "patterns")
     path_name, path = _read(earlier, radiograph, finding, "latent_shift")
     where = place(seen, chest, finding not in UNSIDED)
-    if where.why == "empty" and patterns is None and path is None:
-        return (
-            f"no evidence to speak of: the map of {name} is empty, and the run holds neither patterns nor latent_shift"
-        )
     sign, sign_key = _sign(radiograph, seen, predictions, finding, earlier)
     held = {name: seen, sum_name: patterns, path_name: path}
     keys = [f"{finding}/{label}" for label, made in held.items() if made is not None]
