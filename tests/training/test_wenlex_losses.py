@@ -99,7 +99,7 @@ def test_learned_weights_settle_at_the_log_of_their_terms() -> None:
     terms = {"a": torch.tensor(5.0), "b": torch.tensor(0.2)}
     logs = {k: torch.zeros((), requires_grad=True) for k in terms}
     for _ in range(400):
-        (losses.weighted(terms, logs)).backward()  # type: ignore[no-untyped-call]
+        (losses.weighted(terms, logs, {"b": 3.0})).backward()  # type: ignore[no-untyped-call]
         for s in logs.values():
             assert s.grad is not None
             s.data -= 0.1 * s.grad

@@ -19,15 +19,22 @@ def plausibility(
     A group is a diagnosis for an audience. made ``[b, w]``, group ``[b]``; known ``[k, w]``, known_group ``[k]``; queue
     ``[g, q, w]`` of which the first ``full [g]`` rows are filled. Groups of fewer than two made rows are left out. The
     bandwidth is that of the group's database, or of all of it where the group has one row: with that of what was made
-    as well, rows that are all alike would narrow the kernel until nothing pulls them apart.
+    as well, rows that are all alike would narrow the kernel until nothing pulls them apart. Remembered rows change the
+    value, not the pull on a new one: its gradient is as if all rows were new.
     """
     terms = []
     for g in sorted(set(group.tolist())):
         ours = torch.cat([made[group == g].float(), queue[g, : int(full[g])]])
         theirs = known[known_group == g]
         if len(ours) > 1 and len(theirs):
-            terms.append(mmd(ours, theirs, bandwidth(theirs if len(theirs) > 1 else known)))
+            term = mmd(ours, theirs, bandwidth(theirs if len(theirs) > 1 else known))
+            terms.append(steeper(term, len(ours) / int((group == g).sum())))
     return torch.stack(terms).mean() if terms else made.sum() * 0
+
+
+def steeper(value: Tensor, factor: float) -> Tensor:
+    """The same value with ``factor`` times its gradient."""
+    return value + (factor - 1) * (value - value.detach())
 
 
 def bandwidth(rows: Tensor) -> Tensor:
@@ -79,6 +86,7 @@ def straight_through(z: Tensor, again: Tensor) -> Tensor:
     return z + (again - z).detach()
 
 
-def weighted(terms: Mapping[str, Tensor], logs: Mapping[str, Tensor]) -> Tensor:
-    """Sum of exp(-s) L + s (Kendall et al., CVPR 2018)."""
-    return torch.stack([torch.exp(-logs[k]) * v + logs[k] for k, v in terms.items()]).sum()
+def weighted(terms: Mapping[str, Tensor], logs: Mapping[str, Tensor], stress: Mapping[str, float]) -> Tensor:
+    """Sum of exp(-s) L + s (Kendall et al., CVPR 2018), each ``stress`` times where that names it."""
+    parts = [stress.get(k, 1.0) * (torch.exp(-logs[k]) * v + logs[k]) for k, v in terms.items()]
+    return torch.stack(parts).sum()

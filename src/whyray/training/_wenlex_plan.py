@@ -34,13 +34,13 @@ class Terms:
 @dataclass(frozen=True)
 class Weighting:
     """How the terms are weighed: "uncertainty" = exp(-s) L + s with a learned s of each (Kendall et al., CVPR 2018), s
-    between -``bound`` and ``bound``, and learned ``speed`` times as fast as the rest; "equal" = their sum. ``fixed``
-    multiplies a term before that."""
+    between -``bound`` and ``bound``, and learned ``speed`` times as fast as the rest; "equal" = their sum. ``stress``
+    multiplies what a term adds."""
 
     by: Literal["uncertainty", "equal"] = "uncertainty"
     bound: float = 4.0
     speed: float = 10.0
-    fixed: Mapping[str, float] = field(default_factory=dict)
+    stress: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -54,11 +54,11 @@ def known_of(plan: WenlexPlan, coder: TextCoder, findings: Sequence[str]) -> Kno
         for audience, name in plan.databases.items()
     }
     diagnoses = diagnoses_of(plan.diagnoses, databases, findings)
+    databases = {a: tuple(e for e in entries if e.diagnosis in diagnoses) for a, entries in databases.items()}
     listed = [
         (text, i * len(diagnoses) + diagnoses.index(entry.diagnosis))
         for i, entries in enumerate(databases.values())
         for entry in entries
-        if entry.diagnosis in diagnoses
         for text in dict.fromkeys((entry.nle, mirrored(entry.nle)) if plan.mirrored else (entry.nle,))
     ]
     group = torch.tensor([g for _, g in listed])

@@ -121,10 +121,10 @@ class WenlexTask(Task):
         through = plan.through == "words" and epoch >= plan.latent * plan.loop.epochs
         found = self.terms(module, batch, through=through)
         module.note(found)
-        terms = {k: plan.weighting.fixed.get(k, 1.0) * v for k, v in found.items()}
-        if plan.weighting.by == "equal":
-            return torch.stack(list(terms.values())).sum()
-        return losses.weighted(terms, module.logs())
+        logs, by = module.logs(), plan.weighting
+        return losses.weighted(
+            found, logs if by.by == "uncertainty" else {k: 0 * s for k, s in logs.items()}, by.stress
+        )
 
     def terms(self, module: Parts, batch: Batch, *, through: bool) -> dict[str, Tensor]:
         """Each term of the loss on a batch of training pictures."""
