@@ -109,9 +109,9 @@ class Reader:
         out = []
         for i, (finding, text) in enumerate(zip(diagnoses, texts, strict=True)):
             examples = self.examples(finding)
-            cosines = [_cosine(own, v) for v in (seen[i], seen[len(texts) + i], examples.label)]
+            words, latent, label = (_cosine(own, v) for v in (seen[i], seen[len(texts) + i], examples.label))
             after = {p.finding: p.positive for p in called[i]}
-            trip = RoundTrip(*cosines, same=after[finding] == before[finding])
+            trip = RoundTrip(words, latent, label, same=after[finding] == before[finding])
             out.append(Said(finding, text, trip, _nearest(text, again[i], examples)))
         return out
 
