@@ -74,9 +74,21 @@ def test_sentences_that_follow_the_side_differ_more_and_those_that_do_not_do_not
     assert constant == 1
 
 
+def test_p_is_how_often_a_deal_has_as_wide_a_gap() -> None:
+    texts, true, group = ["x", "x", "y", "z", "y"], ["left", "left", "right", "right", "left"], ["a"] * 5
+    other, same, p = differing(texts, true, group)
+    one = np.ones((1, 5))
+    gap = other.measure(one)[0] - same.measure(one)[0]
+    deals = []
+    for order in permutations(range(5)):
+        o, s, _ = differing(texts, [true[i] for i in order], group)
+        deals.append(o.measure(one)[0] - s.measure(one)[0])
+    assert p == pytest.approx(np.mean([d >= gap - 1e-9 for d in deals]), abs=0.04)
+
+
 def test_order_of_pairs_as_loops_say() -> None:
     rng = np.random.default_rng(2)
-    said = rng.choice([0.0, 1.0, np.nan], 30)
+    said = [(True, False, None)[i] for i in rng.integers(0, 3, 30)]
     true = rng.integers(0, 4, 30).astype(float)
     group = [("a", "b")[i] for i in rng.integers(0, 2, 30)]
     term, _ = ordered(said, true, group)
@@ -85,10 +97,11 @@ def test_order_of_pairs_as_loops_say() -> None:
         hit = whole = 0.0
         for i in range(30):
             for j in range(30):
-                if group[i] == group[j] and said[i] > said[j]:
+                if group[i] == group[j] and said[i] is True and said[j] is False:
                     whole += row[i] * row[j]
                     hit += row[i] * row[j] * ((true[i] > true[j]) + 0.5 * (true[i] == true[j]))
         assert found == pytest.approx(hit / whole)
-    right, p = ordered(true, true, group)
+    right, p = ordered([t > 1 for t in true], true, group)
     assert right.measure(np.ones((1, 30)))[0] == 1 and p < 0.001
-    assert np.isnan(ordered([np.nan] * 3, [1, 2, 3], ["a"] * 3)[1])
+    assert np.isnan(ordered([None] * 3, [1, 2, 3], ["a"] * 3)[1])
+    assert np.isnan(ordered([True] * 3, [1, 2, 3], ["a"] * 3)[1]), "no pair is said to differ"

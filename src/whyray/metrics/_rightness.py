@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Codes = NDArray[np.int64]
 
-DEALS = 2000
+DEALS, PIECE = 2000, 250
 
 
 def codes(values: Sequence[str]) -> Codes:
@@ -48,7 +48,8 @@ def agreeing(said: Sequence[str], true: Sequence[str], group: Sequence[str]) -> 
     def value(weights: Array) -> Array:
         return share(weights @ right, weights @ known)
 
-    p = _dealt(lambda order: float((a == b[order])[known].sum()), np.where(known, g, 0))
+    blocks = [np.flatnonzero(known & (g == k)) for k in np.unique(g[known])]
+    p = _dealt(blocks, lambda i, order: (a[i] == b[order]).sum(axis=1))
     return Term("right", "share", value), Term("chance", "expected of a deal within its group", chance), p
 
 
@@ -58,7 +59,7 @@ def differing(texts: Sequence[str], true: Sequence[str], group: Sequence[str]) -
     Pairs lie within a group. A unit whose truth is "" is in no pair; p is one-sided, the truth dealt out anew.
     """
     t, b, g = codes([f" {text}" for text in texts]), codes(true), codes(group)
-    blocks = [np.flatnonzero((g == k) & (b > 0)) for k in np.unique(g)]
+    blocks = [np.flatnonzero((g == k) & (b > 0)) for k in np.unique(g[b > 0])]
     apart = [t[i][:, None] != t[i][None] for i in blocks]
 
     def shares(truth: Codes, other: bool, weights: Array) -> Array:
@@ -71,12 +72,7 @@ def differing(texts: Sequence[str], true: Sequence[str], group: Sequence[str]) -
             whole += ((w @ pairs) * w).sum(axis=1)
         return share(found, whole)
 
-    one = np.ones((1, len(t)))
-
-    def gap(order: Codes) -> float:
-        return float((shares(b[order], True, one) - shares(b[order], False, one))[0])
-
-    p = _dealt(gap, np.where(b > 0, g, 0))
+    p = _dealt(blocks, lambda i, order: _alike(t[i], b[order]))
     signature = "share of pairs of one group with different texts"
     return (
         Term("other", signature, lambda w: shares(b, True, w), "none"),
@@ -85,40 +81,55 @@ def differing(texts: Sequence[str], true: Sequence[str], group: Sequence[str]) -
     )
 
 
-def ordered(said: Sequence[float], true: Sequence[float], group: Sequence[str]) -> tuple[Term, float]:
-    """(share of pairs said to differ that truly differ that way, p); ties of the truth half, chance 0.5.
+def ordered(above: Sequence[bool | None], true: Sequence[float], group: Sequence[str]) -> tuple[Term, float]:
+    """(share of pairs, one said to lie above the other, that truly do, p); ties of the truth half, chance 0.5.
 
-    said, true  numbers ``[m]``, NaN where nothing is said or known; pairs lie within a group.
+    above  ``[m]``: said to lie above, said not to, or None where nothing is said; true ``[m]``, NaN where unknown.
+    Pairs lie within a group; p is one-sided, the truth dealt out anew.
     """
-    a, b, g = np.asarray(said, np.float64), np.asarray(true, np.float64), codes(group)
-    known = np.isfinite(a) & np.isfinite(b)
+    b, g = np.asarray(true, np.float64), codes(group)
+    high, low = (np.array([a is not None and a == want for a in above], bool) for want in (True, False))
+    known = (high | low) & np.isfinite(b)
     blocks = [np.flatnonzero((g == k) & known) for k in np.unique(g[known])]
+    over = [(b[i[high[i]]][:, None] > b[i[low[i]]]) + 0.5 * (b[i[high[i]]][:, None] == b[i[low[i]]]) for i in blocks]
 
-    def shares(truth: Array, weights: Array) -> Array:
+    def value(weights: Array) -> Array:
         right, whole = np.zeros(len(weights)), np.zeros(len(weights))
-        for i in blocks:
-            above = (a[i][:, None] > a[i][None]).astype(np.float64)
-            gap = truth[i][:, None] - truth[i][None]
-            w = weights[:, i]
-            right += ((w @ (above * np.where(gap > 0, 1.0, np.where(gap == 0, 0.5, 0.0)))) * w).sum(axis=1)
-            whole += ((w @ above) * w).sum(axis=1)
+        for i, c in zip(blocks, over, strict=True):
+            w, v = weights[:, i[high[i]]], weights[:, i[low[i]]]
+            right += ((w @ c) * v).sum(axis=1)
+            whole += w.sum(axis=1) * v.sum(axis=1)
         return share(right, whole)
 
-    one = np.ones((1, len(a)))
-    p = _dealt(lambda order: float(np.nan_to_num(shares(b[order], one)[0])), np.where(known, g, 0))
-    return Term("ordered", "share of pairs in the right order", lambda w: shares(b, w)), p
+    from scipy.stats import rankdata
+
+    rank = np.zeros(len(b))
+    for i in blocks:
+        rank[i] = rankdata(b[i])
+    p = _dealt(blocks, lambda i, order: (rank[order] * high[i]).sum(axis=1))
+    return Term("ordered", "share of pairs in the right order", value), p if any(c.size for c in over) else np.nan
 
 
-def _dealt(measure: Callable[[Codes], float], group: Codes, deals: int = DEALS) -> float:
-    """One-sided p of ``measure`` at the true order against orders drawn anew within each group (0: stays in place)."""
-    rng, order = np.random.default_rng(0), np.arange(len(group))
-    value, above = measure(order), 0
-    if not np.isfinite(value) or not (group > 0).any():
-        return float("nan")
-    members = [np.flatnonzero(group == k) for k in np.unique(group[group > 0])]
-    for _ in range(deals):
-        dealt = order.copy()
-        for i in members:
-            dealt[i] = rng.permutation(i)
-        above += measure(dealt) >= value - 1e-12
-    return (above + 1) / (deals + 1)
+def _alike(texts: Codes, truth: Codes) -> Array:
+    """How many ordered pairs share text and truth, ``[r]``, of texts ``[m]`` and truths ``[r, m]``; more of them is a
+    larger gap between the two shares, whose pairs no deal changes in number."""
+    out = np.zeros(len(truth))
+    for c in np.unique(truth):
+        hit = (truth == c).astype(np.float64)
+        out += ((hit @ (texts[:, None] == np.unique(texts)).astype(np.float64)) ** 2).sum(axis=1)
+    return out
+
+
+def _dealt(blocks: Sequence[Codes], statistic: Callable[[Codes, Codes], NDArray[np.generic]]) -> float:
+    """One-sided p of a sum over groups, against ``DEALS`` deals; NaN without any member.
+
+    statistic  (members ``[m]``, whose truth they get ``[r, m]``) -> ``[r]``.
+    """
+    rng = np.random.default_rng(0)
+    value, dealt = 0.0, np.zeros(DEALS)
+    for i in blocks:
+        value += float(statistic(i, i[None])[0])
+        for start in range(0, DEALS, PIECE):
+            order = rng.permuted(np.tile(i, (min(PIECE, DEALS - start), 1)), axis=1)
+            dealt[start : start + PIECE] += statistic(i, order)
+    return (np.count_nonzero(dealt >= value - 1e-9) + 1) / (DEALS + 1) if len(blocks) else float("nan")

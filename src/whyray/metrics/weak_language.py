@@ -80,22 +80,27 @@ def faithful_terms(
     """
     there = np.asarray(np.isfinite(made).all(axis=1))
     filled = np.where(there[:, None], made, 0.0)
-    place = np.where(there, ranks(filled, real, AMONG, seed), len(real) + AMONG)
     kept = np.where(there[:, None], called & again, False).sum(axis=1) / np.maximum(1, called.sum(axis=1))
     same = np.where(there, (called == again).mean(axis=1), 0.0)
-    among = min(AMONG, len(real))
-    terms = [
-        mean_term("feature_cosine", "cosine of pooled features|missing:0", cosines(filled, real)),
+    return [
+        *_alike(filled, np.asarray(real, np.float64), there, "", seed),
+        *_alike(filled - real.mean(axis=0), np.asarray(real - real.mean(axis=0), np.float64), there, "_centred", seed),
         mean_term("label_agreement", "share of the called labels that are called again|missing:0", kept),
         mean_term("label_agreement_all", "share of all labels that are the same|missing:0", same),
     ]
-    for k in TOP:
-        told = f"own picture among the first {k} of {among}|by:cosine|missing:0"
-        terms.append(mean_term(f"retrieval_at_{k}", told, (place <= k).astype(np.float64)))
-    return terms
 
 
-def kept_term(words: Term, latent: Term, label: Term) -> Term:
+def _alike(made: Array, real: Array, there: NDArray[np.bool_], way: str, seed: int) -> list[Term]:
+    """Cosine and retrieval; ``way``: "_centred" where the mean of the real features was taken off both."""
+    told = f"features:pooled{way.replace('_', ', ')}|missing:0"
+    values = np.where(there, cosines(made, real), 0.0)
+    place = np.where(there, ranks(made, real, AMONG, seed), len(real) + AMONG)
+    among = f"own picture among the first K of {min(AMONG, len(real))}|by:cosine|{told}"
+    shares = [mean_term(f"retrieval_at_{k}{way}", among.replace("K", str(k)), np.float64(place <= k)) for k in TOP]
+    return [mean_term(f"feature_cosine{way}", f"cosine|{told}", values), *shares]
+
+
+def kept_term(words: Term, latent: Term, label: Term, name: str = "gain_kept") -> Term:
     """The share of a gain that is left: (words - label alone) / (latent - label alone); NaN where there is no gain."""
 
     def measure(weights: Array) -> Array:
@@ -103,7 +108,7 @@ def kept_term(words: Term, latent: Term, label: Term) -> Term:
         gain = latent.measure(weights) - base
         return np.asarray(np.where(gain > 0, (words.measure(weights) - base) / np.where(gain > 0, gain, 1.0), np.nan))
 
-    return Term("gain_kept", f"share of the gain over the label alone that the words keep|{latent.signature}", measure)
+    return Term(name, f"share of the gain over the label alone that the words keep|{latent.signature}", measure)
 
 
 def _mean_cosine(made: Values, real: Values) -> float:
