@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, overload
 from .contracts import Classifier, Dataset
 from .errors import SettingError
 from .jobs._experiment_arms import Experiment
+from .jobs.by_dataset import (
+    evaluate_classifier,
+    evaluate_counterfactual,
+    evaluate_faithfulness,
+    evaluate_language,
+    evaluate_localisation,
+    evaluate_patterns,
+    evaluate_weak_language,
+)
 from .jobs.explain import Explained, Plan, explain_radiographs
 from .jobs.files import Batch, explain_files, predict_files, silent
 from .jobs.patterns import browse_patterns, build_patterns, list_patterns, name_patterns, pattern_lines
@@ -29,13 +38,8 @@ from .types import Prediction, Radiograph, Report, Score, Voi
 if TYPE_CHECKING:
     from .datasets._check import DataReport
     from .datasets.mimic_nle import Extraction
-    from .jobs.counterfactual import Counterfactuals
     from .jobs.experiment import Experimented
-    from .jobs.faithfulness import Faithfulness
-    from .jobs.language import Language
-    from .jobs.localisation import Localisation
     from .jobs.nle import Extracted
-    from .jobs.patterns_measured import PatternsMeasured
     from .jobs.study import Study
     from .jobs.study_forms import Exported, Imported
 
@@ -55,6 +59,7 @@ __all__ = [
     "evaluate_language",
     "evaluate_localisation",
     "evaluate_patterns",
+    "evaluate_weak_language",
     "evaluation_plan",
     "experiment_wenlex",
     "explain",
@@ -189,91 +194,6 @@ def predict(
     if isinstance(radiographs, Radiograph):
         return run(classifier, [radiographs])[0]
     return run(classifier, radiographs)
-
-
-def evaluate_classifier(
-    classifier: Classifier, dataset: str | Dataset, *, limit: int | None = None, seed: int = 0, report: Report = silent
-) -> list[Score]:
-    """AUC, AUPRC, sensitivity, specificity, F1, calibration of each finding, with patient-bootstrap 95 % intervals."""
-    from .training.evaluate import evaluate_classifier as run
-
-    cases = (load_dataset(dataset) if isinstance(dataset, str) else dataset).cases()
-    return run(classifier, cases[:limit], seed=seed, report=report)
-
-
-def evaluate_localisation(
-    classifier: Classifier,
-    dataset: str | Dataset,
-    out: str | Path,
-    *,
-    plan: EvaluationPlan | None = None,
-    report: Report = silent,
-) -> Localisation:
-    """Do the maps lie where experts drew the finding? Controls always join. Look at ``.tables.scores``.
-
-    Writes plan.toml, cells/, scores.csv, scores.json, chexlocalize/ and report.html into ``out``; stop it and run it
-    again, and nothing is computed twice. Raises DataError where no picture has a region, LockedError, DiskFullError.
-    """
-    from .jobs.evaluate import localisation_into
-
-    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    return localisation_into(out, classifier, data, plan or EvaluationPlan(data.name), report)
-
-
-def evaluate_faithfulness(
-    classifier: Classifier,
-    dataset: str | Dataset,
-    out: str | Path,
-    *,
-    plan: EvaluationPlan | None = None,
-    report: Report = silent,
-) -> Faithfulness:
-    """Do the maps show what the classifier uses? Deletion, insertion, ROAD, sensitivity-n, stability, random layers.
-
-    Writes plan.toml, cells/, scores.csv, scores.json and report.html into ``out``; stop it and run it again, and
-    nothing is computed twice. Raises DataError where there is nothing to explain, LockedError, DiskFullError.
-    """
-    from .jobs.evaluate import faithfulness_into
-
-    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    return faithfulness_into(out, classifier, data, plan or EvaluationPlan(data.name), report)
-
-
-def evaluate_counterfactual(
-    classifier: Classifier,
-    dataset: str | Dataset,
-    out: str | Path,
-    *,
-    plan: EvaluationPlan | None = None,
-    report: Report = silent,
-) -> Counterfactuals:
-    """Do counterfactuals reach their targets, what else do they change, and where? Look at ``.tables.scores``.
-
-    Writes plan.toml, cells/, scores.csv, scores.json and report.html into ``out``; stop it and run it again, and
-    nothing is computed twice. Raises UnmetNeed where no counterfactual can be made, LockedError, DiskFullError.
-    """
-    from .jobs.evaluate import counterfactual_into
-
-    data = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    return counterfactual_into(out, classifier, data, plan or EvaluationPlan(data.name), report)
-
-
-def evaluate_language(
-    generated: str | Path, references: str | Path, *, bertscore: str | Path | None = None, seed: int = 0
-) -> Language:
-    """Generated explanations (JSON lines) against references in MIMIC-NLE's schema; see docs/metrics-language.md."""
-    from .jobs.language import evaluate_language as run
-
-    return run(generated, references, bertscore=bertscore, seed=seed)
-
-
-def evaluate_patterns(
-    classifier: Classifier, dataset: str, out: str | Path, *, bank: str = "", limit: int | None = None, seed: int = 0
-) -> PatternsMeasured:
-    """What a pattern bank explains, and whether its patterns are what was planted, beside its controls; see ``out``."""
-    from .jobs.patterns_measured import patterns_into as run
-
-    return run(out, classifier, load_dataset(dataset), bank, limit=limit, seed=seed)
 
 
 def experiment_wenlex(experiment: Experiment, out: str | Path, *, report: Report = silent) -> Experimented:
