@@ -61,6 +61,17 @@ class VisualTokens(nn.Module):
         made = torch.cat([self.cell(cells), self.prediction(probabilities)[:, None]], 1)
         return self.norm(made) + self.places  # type: ignore[no-any-return]
 
+    @torch.no_grad()
+    def begin(self, read_out: Tensor, mean: Tensor, std: Tensor) -> None:
+        """Let the first numbers of a cell be its standardised parts of the logits, as far as there is room.
+
+        read_out ``[f, d]`` of the logits; mean, std ``[d]`` of the channels, taken as independent.
+        """
+        rows = read_out[: len(self.cell.weight)].float()
+        spread = ((rows * std) ** 2).sum(1, keepdim=True).sqrt().clamp(min=1e-6)
+        self.cell.weight[: len(rows)] = rows / spread
+        self.cell.bias[: len(rows)] = -(rows @ mean) / spread[:, 0]
+
 
 class VisionToAdapter(nn.Module):
     """Visual tokens -> ``[b, tokens, width]``: what learned questions read in them through a small transformer."""

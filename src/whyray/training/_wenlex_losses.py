@@ -76,6 +76,13 @@ def stated(logits: Tensor, wanted: Tensor) -> Tensor:
     return nf.cross_entropy(logits[asked], wanted[asked])
 
 
+def matching(z: Tensor, known: Tensor, fits: Tensor) -> Tensor:
+    """How far z ``[b, w]`` is from the nearest example of ``known [k, w]`` that fits it (bool ``[b, k]``, at least
+    one a row): 1 - cosine, mean."""
+    cosines = nf.normalize(z.float(), dim=1) @ nf.normalize(known, dim=1).T
+    return (1 - cosines.masked_fill(~fits, -2).amax(1)).mean()
+
+
 def commitment(z: Tensor, again: Tensor) -> Tensor:
     """How far z is from the vector of its own words: 1 - cosine, mean. ``again`` is taken as a constant."""
     return (1 - nf.cosine_similarity(z, again.detach())).mean()

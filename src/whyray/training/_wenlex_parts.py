@@ -12,7 +12,7 @@ from ..models._wenlex import new_adapter, new_network
 from ..networks.critic import Critic, critic_loss
 from ._wenlex_plan import CriticPlan, WenlexPlan
 
-TERMS = ("plausibility", "alignment", "reconstruction", "side", "severity", "commitment", "image")
+TERMS = ("plausibility", "alignment", "reconstruction", "side", "severity", "commitment", "matching", "image")
 FOLLOWED = 0.02  # share of a step in the running mean of a term
 
 
@@ -22,6 +22,7 @@ def terms_of(plan: WenlexPlan) -> tuple[str, ...]:
         "plausibility": plan.terms.plausibility != "none",
         **{name: getattr(plan.terms, name) for name in ("alignment", "reconstruction", "side", "severity")},
         "commitment": plan.through == "words",
+        "matching": plan.matched > 0,
         "image": plan.joint,
     }
     return tuple(name for name in TERMS if wanted[name])

@@ -74,6 +74,8 @@ class WenlexPlan:
     labels        sentences on one picture in a step; ``least``: pictures of a diagnosis that count as called at least.
     through       "latent" (as published), or "words": each vector is written, and the loss sees that of the words.
     latent        share of the run that is through the latent before it goes through words.
+    matched       share of the run in which each vector is also drawn to the nearest example that states the side
+                  and the severity of the classifier's evidence; 0 = as published.
     corpus        where the heads of side and severity learn words: specs of the text autoencoder's plan.
     draws         pictures an epoch, each diagnosis as often as the others; 0 = as many as there are.
     validated     pictures of a validation; ``tested``: of the test split.
@@ -104,6 +106,7 @@ class WenlexPlan:
     least: int = 20
     through: Literal["latent", "words"] = "latent"
     latent: float = 0.3
+    matched: float = 0.0
     corpus: tuple[str, ...] = ("phantom:clinician", "phantom:lay", "database:clinician", "database:lay")
     draws: int = 0
     validated: int = 100
@@ -124,8 +127,8 @@ class WenlexPlan:
             raise SettingError(
                 "examples, draws, least and rebuilds are 0 or more; labels, queue and validated are 1 or more"
             )
-        if not 0 <= self.latent <= 1 or min(self.cells, self.certainty) < 0:
-            raise SettingError("latent is a share from 0 to 1; cells and certainty are 0 or more")
+        if not 0 <= self.latent <= 1 or not 0 <= self.matched <= 1 or min(self.cells, self.certainty) < 0:
+            raise SettingError("latent and matched are shares from 0 to 1; cells and certainty are 0 or more")
         if min(self.weighting.bound, self.weighting.speed) <= 0:
             raise SettingError("weighting.bound and weighting.speed are above 0")
 

@@ -73,9 +73,8 @@ def split_of(task: WenlexTask, name: str, report: Report | None) -> tuple[Split,
     else:
         measures = task.measures
         left = asked.shares(seen.store, seen.rows, measures.evidence)
-    spoken = task.known.spoken
-    sides = asked.wanted_sides(left[:, columns], called, spoken["side"])
-    severities = asked.wanted_severities(logits[:, columns], called, spoken["severity"], measures.at)
+    sides = asked.wanted_sides(left[:, columns], called, task.known.spoken("side"))
+    severities = asked.wanted_severities(logits[:, columns], called, task.known.spoken("severity"), measures.at)
     return Split(listed, seen, logits, asked.Asked(called, sides, severities)), measures
 
 

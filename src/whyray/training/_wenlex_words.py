@@ -14,11 +14,14 @@ from ..errors import SettingError
 from ..models._text_autoencoders import TextCoder
 from ..text.attributes import severity_of, side_of
 from ..text.nle_database import Entry, drawn, mirrored, read_database
+from ._wenlex_asked import SEVERITIES, SIDES
 from ._wenlex_plan import WenlexPlan
 from .settings import expanded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+CHOICES: Mapping[str, tuple[str, ...]] = {"side": SIDES, "severity": SEVERITIES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,19 +30,33 @@ class Known:
 
     databases   audience -> the sentences that were drawn; ``diagnoses`` of which all audiences have some.
     z, group    their vectors ``[k, width]``, and audience * diagnoses + diagnosis of each ``[k]``.
-    spoken      attribute ("side", "severity") -> bool ``[diagnoses]``: whether a sentence states it.
+    stated      attribute ("side", "severity") -> what each states ``[k]``: index in ``SIDES`` or ``SEVERITIES``.
     """
 
     databases: Mapping[str, tuple[Entry, ...]]
     diagnoses: tuple[str, ...]
     z: Tensor
     group: Tensor
-    spoken: Mapping[str, NDArray[np.bool_]]
+    stated: Mapping[str, Tensor]
 
     @property
     def diagnosis(self) -> Tensor:
         """Index of the diagnosis of each vector ``[k]``."""
         return self.group % len(self.diagnoses)
+
+    def spoken(self, attribute: str) -> NDArray[np.bool_]:
+        """``[diagnoses]``: whether a sentence on it states the attribute at all."""
+        names = self.stated[attribute] < CHOICES[attribute].index("")
+        return np.array([bool(names[self.diagnosis == d].any()) for d in range(len(self.diagnoses))])
+
+    def fitting(self, group: Tensor, wanted: Mapping[str, Tensor]) -> Tensor:
+        """bool ``[b, k]``: the sentences of each group ``[b]``, and of these the ones that state what is ``wanted [b]``
+        (-1 = nothing) of side, then of severity, where there are any."""
+        fits = group[:, None] == self.group[None]
+        for attribute, wants in wanted.items():
+            closer = fits & ((self.stated[attribute][None] == wants[:, None]) | (wants < 0)[:, None])
+            fits = torch.where(closer.any(1, keepdim=True), closer, fits)
+        return fits
 
     @property
     def groups(self) -> int:
@@ -61,9 +78,13 @@ def known_of(plan: WenlexPlan, coder: TextCoder, findings: Sequence[str]) -> Kno
         for entry in entries
         for text in dict.fromkeys((entry.nle, mirrored(entry.nle)) if plan.mirrored else (entry.nle,))
     ]
+    texts = [text for text, _ in listed]
+    stated = {
+        name: torch.tensor([CHOICES[name].index(read(text)) for text in texts])
+        for name, read in (("side", side_of), ("severity", severity_of))
+    }
     group = torch.tensor([g for _, g in listed])
-    z = coder.encoded([text for text, _ in listed]).float().cpu()
-    return Known(databases, diagnoses, z, group, spoken(databases, diagnoses))
+    return Known(databases, diagnoses, coder.encoded(texts).float().cpu(), group, stated)
 
 
 def diagnoses_of(
@@ -78,12 +99,3 @@ def diagnoses_of(
         if name not in both:
             raise SettingError(f"diagnoses has {name!r}; the databases and the classifier share {', '.join(both)}")
     return tuple(wanted) or both
-
-
-def spoken(databases: Mapping[str, Sequence[Entry]], diagnoses: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Attribute -> bool ``[diagnoses]``: whether any sentence on the diagnosis states it."""
-    texts = {d: [e.nle for entries in databases.values() for e in entries if e.diagnosis == d] for d in diagnoses}
-    return {
-        name: np.array([any(read(text) for text in texts[d]) for d in diagnoses])
-        for name, read in (("side", side_of), ("severity", severity_of))
-    }

@@ -105,6 +105,10 @@ class WenlexTask(Task):
         """Adapters and the network to pictures; and a copy of the classifier, where it is trained."""
         seen = self.train.seen
         parts = Parts(self.plan, self.coder, seen.depth, seen.predictions, self.known.groups)
+        assert self.measures is not None
+        read_out = torch.from_numpy(seen.store.site.weights)
+        for adapter in parts.adapters.values():
+            adapter.visual.begin(read_out, self.measures.mean, self.measures.std)  # type: ignore[operator, union-attr]
         parts.vision = copied(self.classifier) if self.plan.joint else None
         return parts
 
@@ -119,14 +123,15 @@ class WenlexTask(Task):
         seed = [plan.loop.seed, 4, epoch]
         batch = batch_of(examples, self.train.asked.called, len(plan.audiences), plan.labels, seed)
         through = plan.through == "words" and epoch >= plan.latent * plan.loop.epochs
-        found = self.terms(module, batch, through=through)
+        matched = epoch < plan.matched * plan.loop.epochs
+        found = self.terms(module, batch, through=through, matched=matched)
         module.note(found)
         logs, by = module.logs(), plan.weighting
         return losses.weighted(
             found, logs if by.by == "uncertainty" else {k: 0 * s for k, s in logs.items()}, by.stress
         )
 
-    def terms(self, module: Parts, batch: Batch, *, through: bool) -> dict[str, Tensor]:
+    def terms(self, module: Parts, batch: Batch, *, through: bool, matched: bool = False) -> dict[str, Tensor]:
         """Each term of the loss on a batch of training pictures."""
         plan, terms = self.plan, {}
         target, probabilities = self.train.read(batch.rows)
@@ -142,6 +147,8 @@ class WenlexTask(Task):
             again = self.again(z) if plan.through == "words" else z
             used = losses.straight_through(z, again) if through else z
             terms |= self._said(module, used, batch, probabilities)
+            if matched:
+                terms["matching"] = self._matching(z, batch)
             if plan.through == "words":
                 terms["commitment"] = losses.commitment(z, again)
         if plan.terms.reconstruction:
@@ -167,7 +174,7 @@ class WenlexTask(Task):
     def _said(self, module: Parts, z: Tensor, batch: Batch, probabilities: Tensor) -> dict[str, Tensor]:
         """The terms that read vectors alone."""
         plan, asked = self.plan, self.train.asked
-        group = batch.audience * len(self.known.diagnoses) + batch.diagnosis
+        group = self.group(batch)
         terms = {} if plan.terms.plausibility == "none" else {"plausibility": self._plausible(module, z, group)}
         if plan.terms.alignment:
             p = probabilities[batch.whose, self.columns[batch.diagnosis]]
@@ -176,6 +183,16 @@ class WenlexTask(Task):
             if getattr(plan.terms, name):
                 terms[name] = losses.stated(self.heads[name](z), torch.from_numpy(wanted[batch.places]))
         return terms
+
+    def group(self, batch: Batch) -> Tensor:
+        """Of each sentence: audience * diagnoses + diagnosis."""
+        return batch.audience * len(self.known.diagnoses) + batch.diagnosis
+
+    def _matching(self, z: Tensor, batch: Batch) -> Tensor:
+        """The nearest examples that state what the evidence says."""
+        asked, places = self.train.asked, batch.places
+        wanted = {"side": torch.from_numpy(asked.sides[places]), "severity": torch.from_numpy(asked.severities[places])}
+        return losses.matching(z, self.known.z, self.known.fitting(self.group(batch), wanted))
 
     def _plausible(self, module: Parts, z: Tensor, group: Tensor) -> Tensor:
         known = self.known
