@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, overload
 from .contracts import Classifier, Dataset
 from .errors import SettingError
 from .jobs._experiment_arms import Experiment
+from .jobs._weak_plan import WeakPlan
 from .jobs.by_dataset import (
     evaluate_classifier,
     evaluate_counterfactual,
@@ -49,6 +50,7 @@ __all__ = [
     "Experiment",
     "Explained",
     "Plan",
+    "WeakPlan",
     "analyse_study",
     "browse_patterns",
     "build_patterns",

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .language import language
 from .options import Card, Data, Device, Json, Layer, Limit, Model, Seed, Threads, Weights
 
 app = typer.Typer(
@@ -251,23 +252,7 @@ def counterfactual(
     _measured(evaluate, show.counterfactual, out, as_json)
 
 
-@app.command()
-def language(
-    generated: Annotated[
-        Path, typer.Argument(help="JSON lines: sentence_ID, diagnosis, nle (docs/metrics-language.md).")
-    ],
-    references: Annotated[Path, typer.Option(help="JSON lines in MIMIC-NLE's schema.")],
-    bertscore: Annotated[
-        Path | None, typer.Option(help="Folder of the encoder for BERTScore.", show_default=False)
-    ] = None,
-    seed: Seed = 0,
-    as_json: Json = False,
-) -> None:
-    """Do generated explanations say what the references say? BLEU ... CLEV, diversity, baselines, with intervals."""
-    from .. import api
-    from . import show
-
-    show.language(api.evaluate_language(generated, references, bertscore=bertscore, seed=seed), as_json)
+app.command()(language)
 
 
 @app.command()

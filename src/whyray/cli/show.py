@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..jobs.patterns_name import Named
     from ..jobs.study import Study
     from ..jobs.study_forms import Exported, Imported
+    from ..jobs.weak_language import WeakLanguage
     from ..metrics.significance import Difference
     from ..report.evaluation import Table
     from ..types import Report, Score
@@ -296,6 +297,19 @@ def experiment(result: Experimented, out: Path, as_json: bool) -> None:
             for table in made.tables:
                 _table(table)
     _ended({}, result.failures, out)
+
+
+def weak_language(result: WeakLanguage, out: Path, as_json: bool) -> None:
+    """What must hold and whether it does, then a table a slice: a line a metric, a column a writer or control."""
+    from ..jobs._weak_page import checks_table, tables_of
+
+    if as_json:
+        document(result.rows())
+    else:
+        print("\n".join(f"{name}: {value}" for name, value in result.facts.items()))
+        for table in (checks_table(result), *(table for _, table in tables_of(result))):
+            _table(table)
+    _ended(result.skipped, result.failures, out)
 
 
 def document(value: Any) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..contracts import Classifier, Dataset
 from ..types import Report, Score
+from ._weak_plan import USUAL, WeakPlan
 from .files import silent
 from .plan import EvaluationPlan
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from .language import Language
     from .localisation import Localisation
     from .patterns_measured import PatternsMeasured
-    from .weak_language import WeakLanguage, WeakPlan
+    from .weak_language import WeakLanguage
 
 
 def evaluate_classifier(
@@ -108,7 +109,7 @@ def evaluate_weak_language(
     classifier: Classifier,
     dataset: str | Dataset,
     out: str | Path,
-    plan: WeakPlan | None = None,
+    plan: WeakPlan = USUAL,
     *,
     generator: str | Path = "",
     report: Report = silent,
@@ -118,9 +119,9 @@ def evaluate_weak_language(
     generator  folder of one; empty = the one that belongs to the classifier. Writes cells/, scores.json and report.html
     into ``out``. Raises UnmetNeed where there is none, DataError, LockedError, DiskFullError.
     """
-    from .weak_language import WeakPlan, weak_language_into
+    from .weak_language import weak_language_into as run
 
-    return weak_language_into(out, classifier, _opened(dataset), plan or WeakPlan(), generator=generator, report=report)
+    return run(out, classifier, _opened(dataset), plan, generator=generator, report=report)
 
 
 def _opened(dataset: str | Dataset) -> Dataset:

@@ -18,12 +18,12 @@ import numpy as np
 from ..contracts import Classifier, Dataset
 from ..errors import DataError, UnknownName, UnmetNeed
 from ..io.whole import disk_errors, write_whole
-from ..metrics._intervals import REPLICATES
 from ..text.nle_database import SHIPPED, Entry, read_database
 from ..training.lock import locked
 from ..types import Report, Score
 from ._weak_checks import Check, checks_of
 from ._weak_page import page
+from ._weak_plan import USUAL, WeakPlan
 from ._weak_planted import evidence_rows, phantom_references, planted_rows, reference_rows
 from ._weak_regenerated import controls, regenerate
 from ._weak_rows import faithful_rows, likeness_rows, simulated_rows, wording_rows
@@ -39,34 +39,11 @@ from .store import Store
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VOICES = ("template", "dpt", "ratchet")
 EXAMPLES = 12
 NOT_PLANTED = "the data set does not know side and severity; phantoms do"
 NO_READ_OUT = "the classifier's logits are no linear read-out of its features"
 NO_REFERENCES = "the data set has no reference sentences; phantoms do"
 NO_HELD_OUT = "every sentence of the database was learned from; name another with --database"
-
-
-@dataclass(frozen=True)
-class WeakPlan:
-    """What to measure.
-
-    audience   whom the generator speaks to.
-    voices     explainers that speak, to compare with; None = template, and dpt and ratchet where they are trained.
-    database   shipped or CSV: sentences the generator did not learn from; empty = the one of the audience.
-    constant   the sentence that is said of every finding; empty = one of ours.
-    bertscore  folder of an encoder; empty = no BERTScore.
-    limit      most pictures; ``seed``, ``replicates`` of everything drawn.
-    """
-
-    audience: str = "clinician"
-    voices: tuple[str, ...] | None = None
-    database: str = ""
-    constant: str = ""
-    bertscore: str = ""
-    limit: int | None = None
-    seed: int = 0
-    replicates: int = REPLICATES
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +79,7 @@ def evaluate_weak_language(
     classifier: Classifier,
     dataset: Dataset,
     generator: Generator,
-    plan: WeakPlan = WeakPlan(),
+    plan: WeakPlan = USUAL,
     store: Store | None = None,
     report: Report = silent,
 ) -> WeakLanguage:
@@ -159,7 +136,7 @@ def weak_language_into(
     out: str | Path,
     classifier: Classifier,
     dataset: Dataset,
-    plan: WeakPlan = WeakPlan(),
+    plan: WeakPlan = USUAL,
     *,
     generator: str | Path = "",
     report: Report = silent,
@@ -193,7 +170,7 @@ def document(result: WeakLanguage) -> dict[str, Any]:
 def voices_of(classifier: Classifier, plan: WeakPlan, skipped: dict[str, str]) -> list[Voice]:
     """The explainers that speak, each with what it requires; one that cannot work here is put into ``skipped``."""
     out = []
-    for spec in VOICES if plan.voices is None else plan.voices:
+    for spec in plan.voices:
         base, _ = Plan(explainers=(spec,), seed=plan.seed, audience=plan.audience).check(classifier)
         (one,) = base.values()
         asked, _ = Plan(explainers=(*one.requires, spec), seed=plan.seed, audience=plan.audience).check(classifier)
