@@ -31,10 +31,11 @@ def test_options_become_an_experiment_and_its_answers_are_printed(
 
     monkeypatch.setattr(api, "experiment_wenlex", experiment)
     words = ["experiment", "wenlex", "plan.toml", "-d", "phantom#test", "-o", tmp_path, "-q", "plausibility"]
-    told = run(*words, "--seeds", 2, "--set", "loop.epochs=2", "--labelled", "phantom#val", "--limit", 5)
+    told = run(*words, "--seeds", 2, "--set", "loop.epochs=2", "-m", "mini", "--labelled", "phantom#val", "--limit", 5)
     (asked_for, out) = came[0]
+    changes = ("loop.epochs=2", "classifier=mini")
     assert asked_for == api.Experiment(
-        "plan.toml", "phantom#test", ("plausibility",), ("loop.epochs=2",), seeds=2, labelled=("phantom#val",), limit=5
+        "plan.toml", "phantom#test", ("plausibility",), changes, seeds=2, labelled=("phantom#val",), limit=5
     )
     assert out == tmp_path and told.code == 1, "an arm failed"
     assert asked()["plausibility"].asks in told.out and "0.250 [0.100, 0.400]" in told.out

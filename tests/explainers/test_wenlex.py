@@ -47,8 +47,10 @@ def cosine(first: Sequence[float], second: Sequence[float]) -> float:
 def of_map(finding: str, radiograph: whyray.Radiograph, values: Any) -> dict[tuple[str, str, str], Any]:
     """A map of gradcam, made before."""
     (made,) = explainer("centre").explain(Quadrants(), [radiograph], [finding], Context())
+    plain = made[finding]
+    assert isinstance(plain, Attribution)
     to_source = cells_to_pixels(np.shape(values), radiograph.shape)
-    changed = dataclasses.replace(made[finding], values=values, to_source=to_source)  # type: ignore[type-var]
+    changed = dataclasses.replace(plain, values=values, to_source=to_source)
     return {(radiograph.sha256, finding, "gradcam"): changed}
 
 
