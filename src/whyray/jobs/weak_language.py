@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..contracts import Classifier, Dataset
-from ..errors import DataError, UnknownName, UnmetNeed
+from ..errors import DataError, SettingError, UnknownName, UnmetNeed
 from ..io.whole import disk_errors, write_whole
 from ..text.nle_database import SHIPPED, Entry, read_database
 from ..training.lock import locked
@@ -173,6 +173,8 @@ def voices_of(classifier: Classifier, plan: WeakPlan, skipped: dict[str, str]) -
     for spec in plan.voices:
         base, _ = Plan(explainers=(spec,), seed=plan.seed, audience=plan.audience).check(classifier)
         (one,) = base.values()
+        if one.kind != "statement":
+            raise SettingError(f"{spec} gives no sentences; name an explainer that does, such as template")
         asked, _ = Plan(explainers=(*one.requires, spec), seed=plan.seed, audience=plan.audience).check(classifier)
         try:
             check_needs(one, classifier, asked)
