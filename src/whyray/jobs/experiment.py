@@ -67,13 +67,19 @@ def experiment_into(out: str | Path, experiment: Experiment, *, report: Report =
     folder, runs = Path(out), all_runs(experiment)
     with disk_errors(folder), locked(folder):
         bench = _Bench(folder, experiment, runs, report)
-        answers = tuple(bench.answer(question) for question in experiment.chosen)
-        result = Experimented(answers, bench.facts(), tuple(dict.fromkeys(bench.failures)))
-        document = {"kind": "wenlex experiment", "facts": result.facts, "failures": result.failures}
-        body = json.dumps(plain({**document, "rows": result.rows()}), indent=1)
-        write_whole(folder / "scores.json", (body + "\n").encode())
-        write_whole(folder / "report.html", page(result).encode())
+        result = Experimented((), bench.facts)
+        for question in experiment.chosen:
+            answers = (*result.answers, bench.answer(question))
+            result = Experimented(answers, bench.facts, tuple(dict.fromkeys(bench.failures)))
+            _write(folder, result)
     return result
+
+
+def _write(folder: Path, result: Experimented) -> None:
+    """scores.json and report.html, of the questions that are answered so far."""
+    document = {"kind": "wenlex experiment", "facts": result.facts, "failures": result.failures, "rows": result.rows()}
+    write_whole(folder / "scores.json", (json.dumps(plain(document), indent=1) + "\n").encode())
+    write_whole(folder / "report.html", page(result).encode())
 
 
 class _Bench:
@@ -86,6 +92,7 @@ class _Bench:
         self.folder, self.experiment, self.runs, self.report = folder, experiment, runs, report
         self.store, self.failures = Store(folder / "cells"), list[str]()
         self.dataset = load_dataset(experiment.dataset)
+        self.labelled = {spec: load_dataset(spec) for spec in experiment.labelled or (experiment.dataset,)}
         self.classifier = load_model(next(iter(runs.values())).plan.classifier)
         self.done: dict[str, Path | str] = {}
 
@@ -105,11 +112,12 @@ class _Bench:
         auc = self._auc(question, trained) if question.seeds else ()
         return Answer(question, found, compared(found), auc)
 
+    @property
     def facts(self) -> dict[str, Any]:
         """What the page says first."""
         asked = {k: v for k, v in asdict(self.experiment).items() if v not in ((), "", None)}
-        return {**asked, "classifier": self.classifier.name, "fingerprint": self.classifier.fingerprint,
-                "runs": len(self.runs)}  # fmt: skip
+        own = {"classifier": self.classifier.name, "fingerprint": self.classifier.fingerprint}
+        return {**asked, **own, "runs": len(self.runs)}
 
     def _trained(self, run: Run) -> tuple[Run, Path]:
         """The run with its folder, trained now or before; one that failed once is not tried again."""
@@ -145,8 +153,8 @@ class _Bench:
 
     def _auc(self, question: Question, trained: Mapping[str, Sequence[tuple[Run, Path]]]) -> tuple[Score, ...]:
         """The change of AUC of every arm that trained the classifier, on each data set with labels."""
-        experiment, out = self.experiment, list[Score]()
-        for spec in experiment.labelled or (experiment.dataset,):
+        out: list[Score] = []
+        for spec in self.labelled:
             for arm in question.arms:
                 runs = [(run, folder) for run, folder in trained.get(arm.name, ()) if run.plan.joint]
                 out += self._changes(arm, runs, spec) if runs else []
@@ -171,10 +179,9 @@ class _Bench:
         return [replace(score_of(row), explainer=f"{arm.name}, {row['explainer']}") for row in told]
 
     def _compared(self, classifiers: Mapping[str, Classifier], spec: str) -> list[Score]:
-        from ..datasets._resolve import load_dataset
         from ..training.evaluate import graded_findings
 
-        cases = list(load_dataset(spec).cases())[: self.experiment.limit]
+        cases = list(self.labelled[spec].cases())[: self.experiment.limit]
         graded = {name: graded_findings(c, cases)[0] for name, c in {"": self.classifier, **classifiers}.items()}
         out: list[Score] = []
         for slice_ in dict.fromkeys(name for name, _ in graded[""]):
