@@ -28,10 +28,11 @@ def test_a_patient_lies_in_one_fold_and_folds_are_even() -> None:
     assert set(folds_of(["one"] * 3)) == {0}
 
 
-def test_logistic_is_the_minimum_of_its_loss() -> None:
+@pytest.mark.parametrize("columns", [3, 120])
+def test_logistic_is_the_minimum_of_its_loss(columns: int) -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(80, 3))
-    y = (x @ rng.normal(size=(3, 2)) + rng.normal(size=(80, 2)) > 0.3).astype(float)
+    x = rng.normal(size=(80, columns))
+    y = (x @ rng.normal(size=(columns, 2)) + rng.normal(size=(80, 2)) > 0.3).astype(float)
     w, b = logistic(x, y, penalty=0.7)
 
     def loss(w: np.ndarray, b: np.ndarray) -> float:
@@ -40,8 +41,8 @@ def test_logistic_is_the_minimum_of_its_loss() -> None:
 
     least = loss(w, b)
     for _ in range(50):
-        step = rng.normal(scale=0.01, size=(4, 2))
-        assert loss(w + step[:3], b + step[3]) > least
+        step = rng.normal(scale=0.01, size=(columns + 1, 2))
+        assert loss(w + step[:-1], b + step[-1]) > least
 
 
 def test_a_label_that_all_share_has_a_finite_bias() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 EXPLAINED = "explained pictures"  # those with a called finding that the generator knows
 LEARNED = "learned sentences"
+VARIED = 400
 GAINS = ("feature_cosine", "feature_cosine_centred")
 
 
@@ -76,13 +77,15 @@ def simulated_rows(
         table.add(label, terms, rows.n)
 
 
-def wording_rows(table: Table, seen: Seen, rows: Rows, writers: Mapping[str, Said]) -> None:
+def wording_rows(table: Table, seen: Seen, rows: Rows, writers: Mapping[str, Said], seed: int) -> None:
     """Diversity of each writer's set, also within a diagnosis; readability, earlier films, sentences that are missing.
 
-    Intervals of diversity are a jackknife over patients: a draw with replacement repeats sentences.
+    Diversity depends on how many sentences are looked at: ``VARIED`` at most, on the same pictures for every writer.
+    Its intervals are a jackknife over patients: a draw with replacement repeats sentences.
     """
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(rows.findings))[:VARIED]).tolist()
     for label, said in writers.items():
-        there = [i for i, t in enumerate(said.texts) if t.strip()]
+        there = [i for i in drawn if said.texts[i].strip()]
         texts, patients = [said.texts[i] for i in there], [seen.patients[rows.case[i]] for i in there]
         for name, (measure, signature) in DIVERSITY.items():
             table.add_set(label, name, signature, jackknife(measure, texts, patients), len(texts))

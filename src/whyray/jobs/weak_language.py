@@ -110,7 +110,7 @@ def evaluate_weak_language(
     known = [j for j, f in enumerate(classifier.findings) if f in generator.diagnoses]
     faithful_rows(table, seen, rows, made, known, plan.seed)
     simulated_rows(table, seen, rows, writers, generator, plan.seed)
-    wording_rows(table, seen, rows, writers)
+    wording_rows(table, seen, rows, writers, plan.seed)
     likeness_rows(table, rows, writers, generator, plan.audience, held_out_of(generator, plan, skipped))
     _truth_rows(table, seen, rows, writers, skipped)
     references = phantom_references(dataset, seen.cases, generator.diagnoses, plan.audience, plan.seed)

@@ -89,8 +89,17 @@ def simulated(reader: Reader, labels: NDArray[np.floating[Any]], fold: NDArray[n
 def logistic(x: Array, y: Array, penalty: float = PENALTY) -> tuple[Array, Array]:
     """Weights ``[d, f]`` and biases ``[f]`` of f logistic regressions: summed log-loss + penalty / 2 * |weights|^2.
 
-    A bias has a thousandth of that penalty, so that a label which all cases share has a finite one.
+    A bias has a thousandth of that penalty, so that a label which all cases share has a finite one. With fewer cases
+    than columns the weights are sought among combinations of the cases, where the minimum lies.
     """
+    if x.shape[1] <= len(x):
+        return _minimum(x, y, penalty)
+    basis, part = np.linalg.qr(x.T)
+    weights, bias = _minimum(part.T, y, penalty)
+    return basis @ weights, bias
+
+
+def _minimum(x: Array, y: Array, penalty: float) -> tuple[Array, Array]:
     from scipy.optimize import minimize
 
     d, f = x.shape[1], y.shape[1]
