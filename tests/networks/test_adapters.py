@@ -138,3 +138,16 @@ def test_too_many_tokens_are_named() -> None:
     with pytest.raises(ValueError, match="places for 24"):
         made(text, features, probabilities, tokens, mask)
     assert set(SETTINGS) == set(ADAPTERS)
+
+
+def test_cells_begin_as_the_classifiers_own_parts_of_the_logits() -> None:
+    text = encoder()
+    made = adapter("query", text)
+    torch.manual_seed(3)
+    read_out, mean, std = torch.randn(5, 6), torch.rand(6), torch.rand(6) + 0.5
+    made.visual.begin(read_out.double(), mean, std)
+    x = mean + std * torch.randn(4000, 6)
+    got = made.visual.cell(x)[:, :5]
+    assert torch.allclose(got.mean(0), torch.zeros(5), atol=0.1) and torch.allclose(got.std(0), torch.ones(5), atol=0.1)
+    wanted = (x - mean) @ read_out.T
+    assert torch.corrcoef(torch.stack([got[:, 2], wanted[:, 2]]))[0, 1] > 0.9999
