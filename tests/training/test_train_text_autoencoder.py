@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -17,7 +18,7 @@ from whyray.metrics._overlap import bleu_terms
 from whyray.models._text_autoencoders import load_coder
 from whyray.text.nle_database import mirrored
 from whyray.training._text_corpora import split_of, texts_of
-from whyray.training._text_measure import measured, rebuilt
+from whyray.training._text_measure import Held, measured, rebuilt
 from whyray.training._text_plan import TextSource
 from whyray.training.text_autoencoder import TextTask, load_plan, plan_from, train_text_autoencoder
 
@@ -48,8 +49,11 @@ def test_an_artefact_says_what_it_was_taught_and_how_well_it_does(trained: Path)
     facts = coder.facts
     assert facts["data"][0]["texts"] == 24 and len(facts["provenance"]["history"]) == 2
     rows = {(r["data"], r["metric"]): r for r in facts["results"]}
-    assert set(rows) == {("grammar", "bleu_4"), ("grammar", "equal")}
-    assert all(r["n"] == 4 and 0 <= r["low"] <= r["value"] <= r["high"] <= 1 for r in rows.values())
+    assert set(rows) == {(d, m) for d in ("grammar", "grammar, known phrases", "all") for m in ("bleu_4", "equal")}
+    assert all(
+        r["n"] == (8 if r["data"] == "all" else 4) and 0 <= r["low"] <= r["value"] <= r["high"] <= 1
+        for r in rows.values()
+    )
     assert len(coder.texts(coder.encoded(["A small effusion."]))) == 1
 
 
@@ -98,18 +102,24 @@ def test_the_loss_is_the_smoothed_cross_entropy_of_each_token_behind_its_text() 
     assert float(task.loss(module, [0, 1, 2], 0)) == pytest.approx(math.fsum(values) / len(values), abs=1e-4)
 
 
-def test_tokens_are_hidden_in_the_input_alone_and_words_are_swapped_in_both() -> None:
+def test_tokens_are_hidden_in_the_input_alone_and_words_are_changed_in_both() -> None:
     task = TextTask(plan_from(table(masked=0.5, swapped=0.5)))
     pairs = [task._changed(text, np.random.default_rng(i)) for i, text in enumerate(task.texts)]
-    hidden = [h == task.tokenizer.blank for tokens, read in pairs for h in read]
+    hidden = [h == task.tokenizer.blank for _, read in pairs for h in read]
     assert 0.4 < sum(hidden) / len(hidden) < 0.6
     assert all(t == r for tokens, read in pairs for t, r in zip(tokens, read, strict=True) if r != task.tokenizer.blank)
     changed = [task.tokenizer.decode(tokens).split() for tokens, _ in pairs]
-    kept = [
-        a == b for told, text in zip(changed, task.texts, strict=True) for a, b in zip(told, text.split(), strict=True)
-    ]
+    kept = [a == b for told, text in zip(changed, task.texts) for a, b in zip(told, text.split(), strict=True)]
     assert 0.4 < sum(kept) / len(kept) < 0.65
     assert {word for told in changed for word in told} <= set(task.words)
+
+
+def test_a_crossed_text_begins_as_one_and_ends_as_another() -> None:
+    task = TextTask(plan_from(table(crossed=0.99)))
+    ends = {text.split()[-1] for text in task.texts}
+    told = [task.tokenizer.decode(task._changed(t, np.random.default_rng(i))[0]) for i, t in enumerate(task.texts)]
+    assert sum(a != b for a, b in zip(told, task.texts)) > 12
+    assert all(a.split()[0] == b.split()[0] and a.split()[-1] in ends for a, b in zip(told, task.texts))
 
 
 def test_splits_do_not_meet_and_a_text_stays_with_its_mirror() -> None:
@@ -120,8 +130,8 @@ def test_splits_do_not_meet_and_a_text_stays_with_its_mirror() -> None:
     for split, texts in parts.items():
         assert {mirrored(text) for text in texts} == texts and all(split_of(text) == split for text in texts)
     grammar = TextSource("phantom:lay", "g", copies=400)
-    seen = [set(texts_of(grammar, split)) for split in ("train", "val", "test")]
-    assert not seen[0] & seen[1] and not seen[0] & seen[2] and all(seen)
+    seen = [set(texts_of(grammar, split)) for split in ("train", "val", "known", "test")]
+    assert all(seen) and all(not a & b for a, b in itertools.combinations(seen, 2))
 
 
 def test_what_is_only_measured_is_not_learned(tmp_path: Path) -> None:
@@ -130,7 +140,7 @@ def test_what_is_only_measured_is_not_learned(tmp_path: Path) -> None:
     assert TextTask(plan).texts == TextTask(plan_from(table())).texts
     facts = load_coder(train_text_autoencoder(plan, tmp_path)).facts
     assert [source["texts"] for source in facts["data"]] == [0, 24]
-    assert {row["data"] for row in facts["results"]} == {"rules", "grammar", "all"}
+    assert {row["data"] for row in facts["results"]} == {"rules", "grammar", "grammar, known phrases", "all"}
 
 
 def test_texts_come_from_files_and_from_rules(tmp_path: Path) -> None:
@@ -181,13 +191,10 @@ def test_a_plan_that_cannot_be_is_said(change: dict[str, Any], says: str) -> Non
 
 def test_measures_are_those_of_the_texts_together(trained: Path) -> None:
     coder = load_coder(trained)
-    sources, held = (
-        [TextSource("rules", "a"), TextSource("rules", "b")],
-        [("One left.", "Two."), ("Three at the base.",)],
-    )
-    rows = {(r["data"], r["metric"]): r for r in measured(coder, sources, held)}
+    held = [Held("a", ("One left.", "Two.")), Held("b", ("Three at the base.",))]
+    rows = {(r["data"], r["metric"]): r for r in measured(coder, held)}
     assert rows["a", "equal"]["n"] == 2 and rows["all", "bleu_4"]["n"] == 3
-    wanted = [text for part in held for text in part]
+    wanted = [text for part in held for text in part.texts]
     bleu = next(t for t in bleu_terms(rebuilt(coder, wanted), wanted) if t.name == "bleu_4")
     assert rows["all", "bleu_4"]["value"] == pytest.approx(float(bleu.measure(torch.ones(1, 3).numpy())[0]))
 

@@ -1,7 +1,7 @@
 """Texts of one split: of our grammar, of a database of explanations, of rule files, or of a file.
 
 Texts that exist are split by a hash of their words, eight of ten for training; a text and its mirror image share a
-split. The grammar has phrases of its own for the test split.
+split. The grammar has phrases of its own for the test split; its split "known" holds new sentences of training phrases.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from .settings import expanded
 if TYPE_CHECKING:
     from ._text_plan import TextSource
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "known"]
 AUDIENCES = ("clinician", "lay")
 RULES = ("findings", "cues", "assertion", "places", "exclusions")
-SEEDS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
+SEEDS: dict[Split, int] = {"train": 0, "val": 1, "test": 2, "known": 3}
 MOST = 2_000_000
 
 
@@ -38,21 +38,35 @@ def texts_of(source: TextSource, split: Split) -> tuple[str, ...]:
     kind, _, rest = source.spec.partition(":")
     if kind in ("phantom", "database") and rest not in AUDIENCES:
         raise SettingError(f"{source.spec} came; write {kind}:clinician or {kind}:lay")
-    found = _grammar(source, split) if kind == "phantom" else [t for t in _whole(source) if split_of(t) == split]
+    found = _grammar(source, split) if _drawn(source) else [t for t in _whole(source) if split_of(t) == split]
     if not found:
         raise DataError(f"{source.spec} has no texts for the {split} split; give more texts, or leave it out")
     return tuple(dict.fromkeys(found))
 
 
+def tests_of(source: TextSource, most: int) -> list[tuple[str, tuple[str, ...]]]:
+    """(name, texts) of what is measured after training, ``most`` of each; of a grammar the known phrases apart."""
+    apart = [(f"{source.name}, known phrases", texts_of(source, "known")[:most])] if _drawn(source) else []
+    return [*apart, (source.name, texts_of(source, "test")[:most])]
+
+
+def _drawn(source: TextSource) -> bool:
+    return source.spec.startswith("phantom:")
+
+
 def _grammar(source: TextSource, split: Split) -> list[str]:
-    """Drawn from the grammar; those of the validation split are in no training text, made of the same phrases."""
+    """Drawn from the grammar; what is made of training phrases for another split is in no earlier one."""
     from ..datasets._phantom_corpus import grammar_texts
 
     audience: Literal["clinician", "lay"] = "lay" if source.spec.endswith(":lay") else "clinician"
-    count = source.copies if split == "train" else max(1, source.copies // 4)
-    found = list(grammar_texts(count, audience, test=split == "test", seed=SEEDS[split]))
-    known = set(grammar_texts(source.copies, audience, seed=SEEDS["train"])) if split == "val" else set()
-    return [text for text in found if text not in known]
+
+    def draw(which: Split) -> tuple[str, ...]:
+        count = source.copies if which == "train" else max(1, source.copies // 4)
+        return grammar_texts(count, audience, test=which == "test", seed=SEEDS[which])
+
+    earlier: tuple[Split, ...] = {"val": ("train",), "known": ("train", "val")}.get(split, ())
+    before = {text for which in earlier for text in draw(which)}
+    return [text for text in draw(split) if text not in before]
 
 
 def _whole(source: TextSource) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from ..metrics._terms import Term, mean_term
 
 if TYPE_CHECKING:
     from ..models._text_autoencoders import TextCoder
-    from ._text_plan import TextSource
 
 BATCH = 64
 
@@ -27,12 +27,20 @@ def reconstruction(
     return {term.name: float(term.measure(ones)[0]) for term in terms(made, texts)}
 
 
-def measured(coder: TextCoder, sources: Sequence[TextSource], held: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """One row a source and measure, and "all" for their texts together, with 95 % intervals by text."""
-    made = [rebuilt(coder, texts) for texts in held]
-    named = [*zip((s.name for s in sources), made, held)]
+@dataclass(frozen=True)
+class Held:
+    """Texts that no training text is equal to, and what a table calls them."""
+
+    name: str
+    texts: tuple[str, ...]
+
+
+def measured(coder: TextCoder, held: Sequence[Held]) -> list[dict[str, Any]]:
+    """One row a set of texts and measure, and "all" for them together, with 95 % intervals by text."""
+    made = [rebuilt(coder, part.texts) for part in held]
+    named = [(part.name, texts, part.texts) for part, texts in zip(held, made, strict=True)]
     if len(named) > 1:
-        named.append(("all", [t for part in made for t in part], [t for part in held for t in part]))
+        named.append(("all", [t for part in made for t in part], tuple(t for part in held for t in part.texts)))
     return [row for name, texts, wanted in named for row in _rows(name, texts, wanted)]
 
 

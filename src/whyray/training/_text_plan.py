@@ -46,8 +46,9 @@ class TextPlan:
                   is trained with the rest.
     vocabulary    tokens that are learned from the training texts, where the encoder is our own.
     masked        share of the input's tokens that are hidden while it learns (denoising).
-    swapped       chance that a word of a training text is replaced by any word of them, in input and target: the vector
-                  must then hold words, where phrases would do.
+    crossed       chance that a training text goes on, from some word, with the end of another one.
+    swapped       chance that a word of a training text is replaced by any word of them. Both change input and target:
+                  the vector must then hold words, where known phrases would do.
     smoothing     of the labels.
     noise         deviation of Gaussian noise on z while it learns; a coordinate of z has a deviation of 1.
     validated, tested  texts at most of each source's validation and test splits that are measured.
@@ -60,6 +61,7 @@ class TextPlan:
     loop: LoopPlan = field(default_factory=lambda: LoopPlan(keep="best"))
     vocabulary: int = 1024
     masked: float = 0.15
+    crossed: float = 0.0
     swapped: float = 0.0
     smoothing: float = 0.1
     noise: float = 0.0
@@ -73,7 +75,7 @@ class TextPlan:
             raise SettingError(f"the plan {self.name!r} needs at least one set of texts that it learns from")
         if len({s.name for s in self.data}) != len(self.data):
             raise SettingError(f"the plan {self.name!r} has two sets of texts of one name; name them apart")
-        for name in ("masked", "swapped", "smoothing"):
+        for name in ("masked", "crossed", "swapped", "smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingError(f"{name}={getattr(self, name)} came; give a share from 0 to below 1")
         if self.noise < 0 or self.vocabulary < 258 or self.validated < 1 or self.tested < 1:

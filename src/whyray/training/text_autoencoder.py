@@ -15,8 +15,8 @@ from torch.nn import functional as nf
 from ..models._text_autoencoders import TextCoder, Tokenizer, around, build, padded, save_coder
 from ..text.bpe import learned
 from ..types import Report
-from ._text_corpora import texts_of
-from ._text_measure import measured, reconstruction
+from ._text_corpora import tests_of, texts_of
+from ._text_measure import Held, measured, reconstruction
 from ._text_plan import TextPlan, load_plan, plan_from
 from .examples import mixed_order
 from .loop import Task, Trained, train
@@ -95,8 +95,11 @@ class TextTask(Task):
         )
 
     def _changed(self, text: str, rng: np.random.Generator) -> tuple[list[int], list[int]]:
-        """(tokens to write, tokens to read): words swapped in both, tokens hidden in the latter."""
+        """(tokens to write, tokens to read): words changed in both, tokens hidden in the latter."""
         words = text.split()
+        if self.plan.crossed and rng.random() < self.plan.crossed:
+            other = self.texts[int(rng.integers(len(self.texts)))].split()
+            words = words[: int(rng.integers(1, len(words) + 1))] + other[int(rng.integers(len(other))) :]
         swap = rng.random(len(words)) < self.plan.swapped
         words = [self.words[int(rng.integers(len(self.words)))] if s else w for w, s in zip(words, swap)]
         tokens = self.tokenizer.encode(" ".join(words))
@@ -118,7 +121,7 @@ def finished(task: TextTask, trained: Trained, out: Path) -> Path:
     module = task.build().eval()
     module.load_state_dict(dict(trained.weights))
     counts = dict(zip((s.name for s in task.sources), np.bincount(task.source).tolist()))
-    held = [texts_of(source, "test")[: plan.tested] for source in plan.data]
+    held = [Held(*part) for source in plan.data for part in tests_of(source, plan.tested)]
     facts = {
         "architecture": dict(plan.architecture),
         "licence": plan.licence,
@@ -126,7 +129,7 @@ def finished(task: TextTask, trained: Trained, out: Path) -> Path:
         "data": [
             {"name": s.name, "about": s.about, "licence": s.licence, "texts": counts.get(s.name, 0)} for s in plan.data
         ],
-        "results": measured(task.coder(module), plan.data, held),
+        "results": measured(task.coder(module), held),
         "provenance": {
             "plan": {**plan.settings, "loop": asdict(plan.loop)},
             "history": [dict(h) for h in trained.history],
