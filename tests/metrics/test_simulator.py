@@ -130,3 +130,9 @@ def test_las_is_the_mean_gain_of_two_halves() -> None:
             gains.append(sum(w * g for w, g in cells) / sum(w for w, _ in cells))
         assert found == pytest.approx(np.mean(gains))
     assert np.isnan(las_term(x, xe, np.ones_like(e), "").measure(weights)).all(), "nothing was not leaked"
+
+
+def test_without_a_label_that_is_often_enough_the_mean_is_unknown() -> None:
+    none = np.zeros((6, 2))
+    term = simulated_term("s", "words", none, none, np.zeros(6, np.int64))
+    assert np.isnan(term.measure(np.ones((1, 6)))).all() and term.measure(np.ones((3, 6))).shape == (3,)

@@ -130,8 +130,9 @@ def simulated_term(name: str, signature: str, scores: Array, labels: Array, fold
     columns = np.flatnonzero((count >= LEAST) & (len(labels) - count >= LEAST))
 
     def measure(weights: Array) -> Array:
-        rows = [auc_within(scores[:, c], labels[:, c], fold, weights) for c in columns]
-        known = np.isfinite(np.reshape(rows, (len(rows), len(weights))))
+        found = [auc_within(scores[:, c], labels[:, c], fold, weights) for c in columns]
+        rows = np.reshape(np.array(found, np.float64), (len(columns), len(weights)))  # also where no label is left
+        known = np.isfinite(rows)
         return share(np.where(known, rows, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
 
     told = f"{signature}|labels:{len(columns)}|folds:{len(np.unique(fold))}|penalty:{PENALTY:g}"
