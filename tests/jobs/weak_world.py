@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import whyray
 from whyray.contracts import Classifier, Dataset
+from whyray.errors import InputError
 from whyray.text.nle_database import Entry
 from whyray.types import Case, Radiograph
 
@@ -44,7 +45,7 @@ class Spots(Dataset):
     def _open(self, i: int, spots: Mapping[str, tuple[int, float]]) -> Radiograph:
         self.reads += 1
         if i in self.broken:
-            raise whyray.InputError(f"spots-{i}", "the file ends early", "copy it again")
+            raise InputError(f"spots-{i}", "the file ends early", "copy it again")
         pixels = 0.1 + 0.02 * np.random.default_rng([1, i]).random((SIDE, SIDE))
         for finding, (side, severity) in spots.items():
             top, left = THIRD * FINDINGS.index(finding), SIDE // 2 * side

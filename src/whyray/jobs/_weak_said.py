@@ -76,15 +76,16 @@ def rows_of(seen: Seen, diagnoses: Sequence[str]) -> Rows:
     return Rows(np.array([i for i, _ in found], np.int64), tuple(f for _, f in found), len(seen.cases))
 
 
-def key_of(generator: Generator, seen: Seen, audience: str) -> str:
-    """What tells generators apart: a hash of what this one makes of the first picture, rounded."""
+def key_of(generator: Generator, seen: Seen, rows: Rows, audience: str) -> str:
+    """What tells generators apart: a hash of what this one makes of the first pictures, rounded."""
     import torch
 
+    mine = np.flatnonzero(rows.case < rows.case[0] + PIECE)
+    made = _written(generator, seen, rows, mine, audience)
     with torch.inference_mode():
-        maps, chances = _read(seen, [0])
-        z = generator.latents(maps, chances, [generator.diagnoses[0]], audience)
-        parts = [z, generator.encoded(generator.texts(z)), generator.pictures(z)]
-        return "".join(array_hash(np.round(p.float().cpu().numpy(), 3) + 0.0)[:16] for p in parts)
+        drawn = generator.pictures(torch.from_numpy(made["z"][:1])).float().cpu().numpy()
+    parts = [np.round(a, 3) + 0.0 for a in (made["z"], vectors(generator, made["texts"].tolist()), drawn)]
+    return "".join(array_hash(a)[:16] for a in parts)
 
 
 def latents(generator: Generator, key: str, seen: Seen, rows: Rows, audience: str) -> tuple[Said, Said]:

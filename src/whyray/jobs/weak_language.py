@@ -97,7 +97,7 @@ def evaluate_weak_language(
     seen = look(classifier, dataset, list(dataset.cases())[: plan.limit], voices, store, plan.seed, report)
     rows = rows_of(seen, generator.diagnoses)
     report(0, 1, "sentences")
-    key = key_of(generator, seen, plan.audience)
+    key = key_of(generator, seen, rows, plan.audience)
     said, latent = latents(generator, key, seen, rows, plan.audience)
     writers = {GENERATED: said, **others(generator, seen, rows, plan.audience, plan.constant, plan.seed)}
     table = Table(seen.patients, plan.seed, plan.replicates)
