@@ -17,6 +17,8 @@ from whyray.text.bpe import learned
 from whyray.text.nle_database import read_database
 from whyray.training import _wenlex_heads
 
+pytestmark = pytest.mark.slow
+
 PLAN = """
 name = "tiny"
 classifier = "mini"
@@ -86,7 +88,6 @@ def test_one_training_is_measured_for_both_audiences_and_speaks(
     assert str(again.rows()) == str(first.rows()), "as kept"
 
 
-@pytest.mark.slow
 def test_classifiers_that_learn_beside_their_sentences_are_compared(plan: str, tmp_path: Path) -> None:
     made = run(plan, tmp_path, "model", seeds=2, labelled=("phantom:train=1,val=1,test=40#test",))
     assert not made.failures
