@@ -18,6 +18,7 @@ from whyray.models._wenlex import KIND, WeakGenerator, load_weak, weak_for
 from whyray.text.bpe import learned
 from whyray.text.nle_database import read_database
 from whyray.training import _wenlex_heads
+from whyray.training.artefact_card import artefact_page
 from whyray.training.wenlex import WenlexTask, plan_from, train_wenlex
 
 DIAGNOSES = ["edema", "pleural_effusion", "nodule"]
@@ -116,6 +117,15 @@ def test_its_record_names_what_it_learned_from_and_every_weight(trained: Path) -
     assert shown["low"] <= shown["value"] <= shown["high"] and shown["n"] > 0
     assert {"cosine_label", "cosine_shuffled", "cosine_latent", "named"} <= {metric for metric, _ in rows}
     assert "text" not in facts["provenance"]["plan"]  # a folder of this machine
+
+
+def test_its_card_is_made_from_its_facts(trained: Path) -> None:
+    page = artefact_page(json.loads((trained / "artefact.json").read_text()))
+    assert "for clinician and lay: edema, pleural effusion, nodule" in page
+    assert "2 a diagnosis, drawn with seed 0 (whyray authors)" in page
+    shown = next(line for line in page.splitlines() if line.startswith("| control: from the diagnosis alone"))
+    assert shown.count("n = ") == 2 and "[" in shown
+    assert "/tmp/" not in page
 
 
 def test_a_stopped_run_goes_on_to_the_same_artefact(trained: Path, text: Path, tmp_path: Path) -> None:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ._wenlex_card import wenlex_lines
+
 HEAD = "Made from the facts beside the weights; do not edit. **Research use only. Not for clinical use.**"
 INTERVALS = "95 % intervals: patient-level bootstrap, 2000 replicates, seed 0."
 
 
 def artefact_page(data: Mapping[str, Any]) -> str:
-    """The card of an artefact's JSON: autoencoder or patterns."""
-    return {"autoencoder": autoencoder_page, "patterns": patterns_page}[data["kind"]](data)
+    """The card of an artefact's JSON: autoencoder, patterns, or sentences from a few examples."""
+    pages = {"autoencoder": autoencoder_page, "patterns": patterns_page, "sentences-wenlex": wenlex_page}
+    return pages[data["kind"]](data)
+
+
+def wenlex_page(data: Mapping[str, Any]) -> str:
+    """What a generator learned from, and how well its words bring back pictures, beside the controls."""
+    return "\n".join([f"# Model card: {data['facts']['name']}", "", HEAD, "", *wenlex_lines(data)]) + "\n"
 
 
 def autoencoder_page(data: Mapping[str, Any]) -> str:
