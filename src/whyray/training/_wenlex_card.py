@@ -21,9 +21,10 @@ def wenlex_lines(data: Mapping[str, Any]) -> Iterator[str]:
     facts = data["facts"]
     provenance, counts = facts["provenance"], facts["described"]
     plan = provenance["plan"]
+    named = ", ".join(d.replace("_", " ") for d in facts["diagnoses"])
     yield (
         f"- a sentence a diagnosis for the classifier `{facts['classifier']}`, fingerprint "
-        f"`{data['fingerprint'][:16]}`, for {' and '.join(facts['audiences'])}: {', '.join(d.replace('_', ' ') for d in facts['diagnoses'])}"
+        f"`{data['fingerprint'][:16]}`, for {' and '.join(facts['audiences'])}: {named}"
     )
     yield f"- licence of the weights: {facts['licence']}"
     minutes = f"{provenance['seconds'] / 60:.0f} minutes"

@@ -52,7 +52,7 @@ def finished(task: WenlexTask, trained: Trained, out: Path, report: Report | Non
         "data": [{"name": s.name, "about": s.about, "licence": s.licence} for s in plan.data],
         "described": {a: described(entries) for a, entries in generator.databases.items()},
         "results": measured(generator, classifier, split),
-        "shown": {a: list(written(generator, split, a, lambda: None).texts[:SHOWN]) for a in plan.audiences},
+        "shown": {a: list(written(generator, split, a, lambda: None, SHOWN).texts) for a in plan.audiences},
         "provenance": {
             "plan": {**plan.settings, "loop": asdict(plan.loop)},
             "pictures": [len(task.train.cases), len(task.val.cases), len(split.cases)],

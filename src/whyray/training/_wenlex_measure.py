@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as nf
 
 from ..contracts import Classifier
-from ..metrics._intervals import REPLICATES, patient_weights
+from ..metrics._intervals import Weighted, interval
 from ..models._wenlex import WeakGenerator
 from ._wenlex_asked import SEVERITIES, SIDES
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BATCH = 32
 SEED = 11
+MOST = 600  # sentences that are measured, of each audience
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +41,14 @@ class Written:
     again: Tensor
 
 
-def written(generator: WeakGenerator, split: Split, audience: str, check: Callable[[], None]) -> Written:
-    """A sentence on each called diagnosis of each picture."""
+def written(
+    generator: WeakGenerator, split: Split, audience: str, check: Callable[[], None], most: int = MOST
+) -> Written:
+    """A sentence on each called diagnosis of each picture, or on so many of them, evenly from all."""
     rows, diagnosis = np.nonzero(split.asked.called)
+    if len(rows) > most:
+        kept = np.linspace(0, len(rows) - 1, most).round().astype(int)
+        rows, diagnosis = rows[kept], diagnosis[kept]
     parts = []
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
@@ -152,20 +158,18 @@ def measured(generator: WeakGenerator, classifier: Classifier, split: Split) -> 
         table = columns(generator, classifier, split, made, lambda: None)
         for name, values in table.items():
             known = np.isfinite(values)
-            low, high = mean_interval(values[known], [p for p, k in zip(patients, known, strict=True) if k])
-            value = float(values[known].mean()) if known.any() else None
-            out.append(
-                {"audience": audience, "metric": name, "n": int(known.sum()), "value": value, "low": low, "high": high}
-            )
-        texts = len(set(made.texts))
-        out.append({"audience": audience, "metric": "different_texts", "n": len(made.texts), "value": texts})
+            mine = values[known]
+            row = {
+                "audience": audience,
+                "metric": name,
+                "n": len(mine),
+                "value": float(mine.mean()) if len(mine) else None,
+            }
+            low, high = interval(means_of(mine), [p for p, k in zip(patients, known, strict=True) if k])
+            out.append({**row, **({"low": low, "high": high} if len(mine) else {"low": None, "high": None})})
     return out
 
 
-def mean_interval(values: NDArray[np.float64], patients: Sequence[str]) -> tuple[float, float] | tuple[None, None]:
-    """95 % percentile interval of the mean; None where there is no value."""
-    if not len(values):
-        return None, None
-    parts = [(w @ values) / np.maximum(w.sum(1), 1) for w in patient_weights(patients, REPLICATES) if len(w)]
-    low, high = np.percentile(np.concatenate(parts), (2.5, 97.5))
-    return float(low), float(high)
+def means_of(values: NDArray[np.float64]) -> Weighted:
+    """Weights of the rows -> their mean."""
+    return lambda weights: (weights @ values) / np.where(weights.sum(1) > 0, weights.sum(1), np.nan)
