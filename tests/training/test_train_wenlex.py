@@ -188,6 +188,15 @@ def test_the_encoder_stays_and_only_adapters_and_pictures_learn(text: Path, tmp_
     assert np.isfinite([float(v) for v in module.noted().values()]).all()
 
 
+def test_it_begins_with_an_earlier_runs_weights(trained: Path, text: Path, tmp_path: Path) -> None:
+    task = WenlexTask(plan_from(table(text, init=str(trained))), whyray.load_model("mini"), tmp_path)
+    module: Any = task.build()
+    earlier = load_weak(trained, whyray.load_model("mini").fingerprint)
+    assert torch.equal(module.adapters["lay"].own, earlier.adapters["lay"].own)  # type: ignore[arg-type]
+    assert torch.equal(module.pictures.map.weight, earlier.network.map.weight)
+    assert str(trained) not in str(task.about)
+
+
 def test_the_text_of_a_batch_goes_through_words_after_its_share(text: Path, tmp_path: Path) -> None:
     task = WenlexTask(plan_from(table(text)), whyray.load_model("mini"), tmp_path)
     seen: list[bool] = []

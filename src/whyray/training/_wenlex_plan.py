@@ -79,6 +79,7 @@ class WenlexPlan:
     corpus        where the heads of side and severity learn words: specs of the text autoencoder's plan.
     draws         pictures an epoch, each diagnosis as often as the others; 0 = as many as there are.
     validated     pictures of a validation; ``tested``: of the test split.
+    init          a folder that an earlier training wrote: begin with its adapters and its network to pictures.
     precision     of G and the classifier behind it: "bfloat16" = autocast.
     """
 
@@ -113,6 +114,7 @@ class WenlexPlan:
     tested: int = 400
     precision: Literal["float32", "bfloat16"] = "float32"
     loop: LoopPlan = field(default_factory=lambda: LoopPlan(lr=5e-4, keep="last"))
+    init: str = ""
     licence: str = "unknown"
     limits: tuple[str, ...] = ()
 
@@ -141,7 +143,7 @@ class WenlexPlan:
     def settings(self) -> dict[str, Any]:
         """What decides the weights, as plain JSON; folders and files by their names."""
         after = ("name", "classifier", "loop", "licence", "limits", "tested", "text")
-        named = {"databases": {a: Path(p).name for a, p in self.databases.items()}}
+        named = {"databases": {a: Path(p).name for a, p in self.databases.items()}, "init": Path(self.init).name}
         return {k: v for k, v in asdict(self).items() if k not in after} | named
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..contracts import Classifier
 from ..errors import UnmetNeed
 from ..models._text_autoencoders import load_coder
-from ..models._wenlex import WeakGenerator, drawn_pictures, latents_of
+from ..models._wenlex import WeakGenerator, drawn_pictures, latents_of, load_weak
 from ..types import Report
 from . import _wenlex_losses as losses
 from ._wenlex_batch import Batch, balanced, batch_of, rebuilt_from
@@ -109,6 +109,11 @@ class WenlexTask(Task):
         read_out = torch.from_numpy(seen.store.site.weights)
         for adapter in parts.adapters.values():
             adapter.visual.begin(read_out, self.measures.mean, self.measures.std)  # type: ignore[operator, union-attr]
+        if self.plan.init:
+            earlier = load_weak(self.plan.init, self.classifier.fingerprint)
+            parts.pictures.load_state_dict(earlier.network.state_dict())
+            for audience, adapter in parts.adapters.items():
+                adapter.load_state_dict(earlier.adapters[audience].state_dict())
         parts.vision = copied(self.classifier) if self.plan.joint else None
         return parts
 
