@@ -14,6 +14,7 @@ from ..metrics.language import overlap_terms
 from ..metrics.weak_language import agreeing, by_case, differing, of_rows, ordered
 from ..text.attributes import severity_of, side_of
 from ..text.labeller import Labeller, RuleLabeller
+from ..text.nle_database import SHIPPED
 from ..training._wenlex_asked import LEANING, left_share
 from ..types import Case
 from ._language_pairs import LABELS
@@ -36,14 +37,12 @@ Reference = tuple[int, str, str, frozenset[str]]
 
 def planted_rows(table: Table, seen: Seen, rows: Rows, writers: Mapping[str, Said]) -> bool:
     """Side and severity as planted, over sentences on planted findings; False where nothing is known of any."""
-    facts = [c.facts if "sites" in c.facts and "severities" in c.facts else {} for c in seen.cases]
-    if not any(facts):
+    if not any("sites" in c.facts and "severities" in c.facts for c in seen.cases):
         return False
-    told = [(dict(f.get("sites", {})), dict(f.get("severities", {}))) for f in facts]
-    found = [(told[c][0].get(f, {}).get("side", ""), told[c][1].get(f)) for c, f in _pairs(rows)]
-    mine = np.array([i for i, (_, severity) in enumerate(found) if severity is not None], np.int64)
-    sides = [found[i][0] for i in mine]
-    severities = [float(found[i][1]) for i in mine]
+    told = {i: _planted(seen.cases[c], f) for i, (c, f) in enumerate(_pairs(rows))}
+    found = {i: one for i, one in told.items() if one is not None}
+    mine = np.array(list(found), np.int64)
+    sides, severities = [side for side, _ in found.values()], [severity for _, severity in found.values()]
     for label, said in writers.items():
         _attribute_rows(table, label, said, rows, mine, sides, severities, PLANTED)
     return True
@@ -141,17 +140,25 @@ def phantom_references(
     dataset: Dataset, cases: Sequence[Case], diagnoses: Sequence[str], audience: str, seed: int
 ) -> list[Reference]:
     """Of what was planted in phantoms, in phrases that no training sentence has; none for other pictures."""
-    from ..datasets._phantom_nle import explaining
+    from ..datasets._phantom_nle import Audience, explaining
     from ..datasets.phantom import PhantomSet
 
-    if not isinstance(getattr(dataset, "whole", dataset), PhantomSet) or audience not in ("clinician", "lay"):
+    if not isinstance(getattr(dataset, "whole", dataset), PhantomSet) or audience not in SHIPPED:
         return []
+    spoken: Audience = "lay" if audience == "lay" else "clinician"
     out: list[Reference] = []
     for i, case in enumerate(cases):
         rng = np.random.default_rng([seed, i])
-        made = explaining(case.facts, test=True, rng=rng, audience=audience)
+        made = explaining(case.facts, test=True, rng=rng, audience=spoken)
         out += [(i, e.diagnosis, e.text, frozenset(e.cites)) for e in made if e.diagnosis in diagnoses]
     return out
+
+
+def _planted(case: Case, finding: str) -> tuple[str, float] | None:
+    """Side ("" where none is known) and severity of a finding as planted; None where it was not."""
+    sites: Any = case.facts.get("sites", {})
+    severities: Any = case.facts.get("severities", {})
+    return (sites.get(finding, {}).get("side", ""), float(severities[finding])) if finding in severities else None
 
 
 def _pairs(rows: Rows) -> list[tuple[int, str]]:

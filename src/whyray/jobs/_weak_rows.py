@@ -36,10 +36,10 @@ def faithful_rows(
 
     columns  findings whose labels are compared: those that the generator knows.
     """
-    mine = np.unique(rows.case)
-    called = seen.called[np.ix_(mine, columns)]
+    mine, columns = np.unique(rows.case), list(columns)
+    called = seen.called[mine][:, columns]
     for label, found in made.items():
-        again = found.called[np.ix_(mine, columns)]
+        again = found.called[mine][:, columns]
         terms = faithful_terms(found.features[mine], seen.features[mine], called, again, seed)
         table.add(label, [by_case(t, mine) for t in terms], len(mine), EXPLAINED)
     for metric in GAINS:

@@ -56,7 +56,8 @@ class Rows:
         known = np.isfinite(z).all(axis=1)
         sums, counts = np.zeros((self.n, z.shape[1])), np.bincount(self.case[known], minlength=self.n)
         np.add.at(sums, self.case[known], z[known])
-        return np.divide(sums, counts[:, None], out=np.full(sums.shape, np.nan), where=counts[:, None] > 0)
+        means = np.divide(sums, counts[:, None], out=np.full(sums.shape, np.nan), where=counts[:, None] > 0)
+        return np.asarray(means)
 
 
 @dataclass(frozen=True, eq=False)

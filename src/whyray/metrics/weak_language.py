@@ -96,7 +96,9 @@ def _alike(made: Array, real: Array, there: NDArray[np.bool_], way: str, seed: i
     values = np.where(there, cosines(made, real), 0.0)
     place = np.where(there, ranks(made, real, AMONG, seed), len(real) + AMONG)
     among = f"own picture among the first K of {min(AMONG, len(real))}|by:cosine|{told}"
-    shares = [mean_term(f"retrieval_at_{k}{way}", among.replace("K", str(k)), np.float64(place <= k)) for k in TOP]
+    shares = [
+        mean_term(f"retrieval_at_{k}{way}", among.replace("K", str(k)), np.where(place <= k, 1.0, 0.0)) for k in TOP
+    ]
     return [mean_term(f"feature_cosine{way}", f"cosine|{told}", values), *shares]
 
 
