@@ -142,6 +142,17 @@ def test_a_stopped_run_goes_on_to_the_same_artefact(trained: Path, text: Path, t
     assert one == other
 
 
+def test_in_model_gradients_reach_the_copy_and_not_the_classifier(text: Path, tmp_path: Path) -> None:
+    mini = whyray.load_model("mini")
+    task = WenlexTask(plan_from(table(text, joint=True, through="latent")), mini, tmp_path)
+    torch.manual_seed(0)
+    module: Any = task.build().train()
+    task.loss(module, range(3), 0).backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None for p in module.vision.parameters())
+    assert all(p.grad is None for p in mini.module.parameters()) and not module.vision.training
+
+
+@pytest.mark.slow
 def test_in_model_the_classifier_learns_and_the_copy_stays(text: Path, tmp_path: Path) -> None:
     mini = whyray.load_model("mini")
     before = mini.fingerprint

@@ -27,8 +27,9 @@ def wenlex_lines(data: Mapping[str, Any]) -> Iterator[str]:
         f"`{data['fingerprint'][:16]}`, for {' and '.join(facts['audiences'])}: {named}"
     )
     yield f"- licence of the weights: {facts['licence']}"
+    before = ", after a first stage" if plan["init"] else ""
     minutes = f"{provenance['seconds'] / 60:.0f} minutes"
-    yield f"- training: {plan['loop']['epochs']} epochs, {minutes}; no pair of picture and sentence"
+    yield f"- training: {plan['loop']['epochs']} epochs, {minutes}{before}; no pair of picture and sentence"
     yield "- intended use: the explainer `wenlex` of that classifier."
     yield from ("", "## What it learned from", "")
     for source, number in zip(facts["data"], _numbers(provenance, len(facts["data"])), strict=True):
