@@ -111,7 +111,7 @@ class Speaker:
             z[row, 4 * k + 2 * side + int(mean[2 * k : 2 * k + 2].sum() > 0.0135)] = 1
         return z
 
-    def texts(self, z: Tensor) -> list[str]:
+    def texts(self, z: Tensor, beams: int = 1) -> list[str]:
         places = z.argmax(1).tolist()
         return [sentence(FINDINGS[p // 4], 0 if self.mute else p % 4 // 2, 0 if self.mute else p % 2) for p in places]
 

@@ -53,7 +53,7 @@ class Wenlex(Explainer):
     audience: Audience = "clinician"
     generator: str = ""
     kept: float = 0.5
-    beams: int = 1
+    beams: int = 3
     uncalled: bool = False
 
     def __post_init__(self) -> None:

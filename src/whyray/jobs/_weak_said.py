@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import DataError
+from ..explainers.wenlex import Wenlex
 from ..metrics.language import CONSTANT
 from ..text.nle_database import Entry
 from ..types import array_hash
@@ -34,7 +35,7 @@ class Generator(Protocol):
     @property
     def databases(self) -> Mapping[str, tuple[Entry, ...]]: ...
     def latents(self, features: Tensor, probabilities: Tensor, diagnoses: Sequence[str], audience: str) -> Tensor: ...
-    def texts(self, z: Tensor) -> list[str]: ...
+    def texts(self, z: Tensor, beams: int = 1) -> list[str]: ...
     def encoded(self, texts: Sequence[str]) -> Tensor: ...
     def pictures(self, z: Tensor) -> Tensor: ...
 
@@ -154,7 +155,7 @@ def _written(
     with torch.inference_mode():
         maps, chances = _read(seen, members.tolist())
         z = generator.latents(maps[at], chances[at], [rows.findings[i] for i in mine], audience)
-        texts = generator.texts(z)
+        texts = generator.texts(z, Wenlex.beams)
     return {"z": z.float().cpu().numpy(), "texts": np.array(texts, dtype=np.str_)}
 
 

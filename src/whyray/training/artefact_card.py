@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ._nle_card import nle_lines
 from ._wenlex_card import wenlex_lines
 
 HEAD = "Made from the facts beside the weights; do not edit. **Research use only. Not for clinical use.**"
@@ -12,14 +13,12 @@ INTERVALS = "95 % intervals: patient-level bootstrap, 2000 replicates, seed 0."
 
 
 def artefact_page(data: Mapping[str, Any]) -> str:
-    """The card of an artefact's JSON: autoencoder, patterns, or sentences from a few examples."""
-    pages = {"autoencoder": autoencoder_page, "patterns": patterns_page, "sentences-wenlex": wenlex_page}
-    return pages[data["kind"]](data)
-
-
-def wenlex_page(data: Mapping[str, Any]) -> str:
-    """What a generator learned from, and how well its words bring back pictures, beside the controls."""
-    return "\n".join([f"# Model card: {data['facts']['name']}", "", HEAD, "", *wenlex_lines(data)]) + "\n"
+    """The card of an artefact's JSON: autoencoder, patterns, or a generator of sentences."""
+    pages = {"autoencoder": autoencoder_page, "patterns": patterns_page}
+    if data["kind"] in pages:
+        return pages[data["kind"]](data)
+    lines = wenlex_lines(data) if data["kind"] == "sentences-wenlex" else nle_lines(data)
+    return "\n".join([f"# Model card: {data['facts']['name']}", "", HEAD, "", *lines]) + "\n"
 
 
 def autoencoder_page(data: Mapping[str, Any]) -> str:
