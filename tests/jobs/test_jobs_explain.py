@@ -190,6 +190,6 @@ def test_sentences_join_the_default_where_the_model_has_a_generator(
     (folder / "artefact.json").write_text(json.dumps(about))
     asked, _ = Plan(audience="lay").check(model)
     assert tuple(asked) == ("gradcam", "template", "wenlex")
-    assert all(getattr(asked[name], "audience") == "lay" for name in ("template", "wenlex"))
+    assert all(asked[name].audience == "lay" for name in ("template", "wenlex"))
     (folder / "artefact.json").write_text(json.dumps(about | {"fingerprint": "another"}))
     assert "wenlex" not in Plan().check(model)[0]

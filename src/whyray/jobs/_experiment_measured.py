@@ -13,10 +13,11 @@ from ..contracts import Classifier, Dataset
 from ..io.artefacts import NAME
 from ..types import Report, Score
 from ._experiment_arms import Experiment
+from ._weak_plan import WeakPlan
 from ._weak_said import GENERATED
 from .evaluate import plain
 from .store import Store
-from .weak_language import WeakLanguage, WeakPlan, document, evaluate_weak_language
+from .weak_language import WeakLanguage, document, evaluate_weak_language
 
 if TYPE_CHECKING:
     from pathlib import Path

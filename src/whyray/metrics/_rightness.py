@@ -131,5 +131,5 @@ def _dealt(blocks: Sequence[Codes], statistic: Callable[[Codes, Codes], NDArray[
         value += float(statistic(i, i[None])[0])
         for start in range(0, DEALS, PIECE):
             order = rng.permuted(np.tile(i, (min(PIECE, DEALS - start), 1)), axis=1)
-            dealt[start : start + PIECE] += statistic(i, order)
+            dealt[start : start + PIECE] += np.asarray(statistic(i, order), np.float64)
     return (np.count_nonzero(dealt >= value - 1e-9) + 1) / (DEALS + 1) if len(blocks) else float("nan")

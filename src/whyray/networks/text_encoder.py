@@ -39,7 +39,8 @@ class TextAttention(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """``[b, t, width]`` -> ``[b, heads, t, d]``."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        parts: Tensor = x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
+        return parts
 
     def forward(self, x: Tensor, mask: Tensor, injected: Injected | None = None) -> Tensor:
         """``x [b, t, width]``; ``mask [b, t]``: which places are text."""
@@ -106,7 +107,8 @@ class TextEncoder(nn.Module):
         x = self.drop(self.norm(x + self.positions(places)))
         for i, layer in enumerate(self.layers):
             x = layer(x, mask, injected[i] if i < len(injected) else None)
-        return x
+        states: Tensor = x
+        return states
 
 
 def first_weights(module: nn.Module) -> None:

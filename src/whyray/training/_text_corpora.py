@@ -64,7 +64,8 @@ def _grammar(source: TextSource, split: Split) -> list[str]:
         count = source.copies if which == "train" else max(1, source.copies // 4)
         return grammar_texts(count, audience, test=which == "test", seed=SEEDS[which])
 
-    earlier: tuple[Split, ...] = {"val": ("train",), "known": ("train", "val")}.get(split, ())
+    held: dict[Split, tuple[Split, ...]] = {"val": ("train",), "known": ("train", "val")}
+    earlier = held.get(split, ())
     before = {text for which in earlier for text in draw(which)}
     return [text for text in draw(split) if text not in before]
 
