@@ -1,4 +1,4 @@
-"""Explanations learned without pairs: are they about this picture, do they foretell the classifier, are they parroted?
+"""Explanations learned without pairs: of this picture or not, foretelling the classifier or not, parroted or not.
 
 Cases are pictures, and a sentence belongs to one: every `Term` takes weights of pictures, so that all measures of all
 writers rest on the same draws of patients. Definitions: docs/metrics-weak-language.md.
