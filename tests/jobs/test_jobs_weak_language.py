@@ -72,6 +72,8 @@ def test_what_is_said_of_side_and_size_is_right_where_it_is(honest: WeakLanguage
     assert row(honest, "side_right", DRAWN, PLANTED).low < 0.6, "drawn at random"
     assert row(honest, "differ_other_side", slice_=PLANTED).value == 1
     assert row(honest, "differ_other_side", FIXED, PLANTED).value == 0
+    assert row(honest, "name_other_side", slice_=PLANTED).value == 1
+    assert row(honest, "name_same_side", slice_=PLANTED).value == 0
 
 
 def test_words_that_do_not_know_the_picture_are_found_out(data: Spots, store: Store) -> None:

@@ -43,9 +43,11 @@ def checks_of(table: Table, writers: Sequence[str]) -> tuple[Check, ...]:
         for metric in (*GAINS, "label_agreement", "retrieval_at_1", "retrieval_at_10"):
             table.compare(GENERATED, other, metric, EXPLAINED)
     for name in ("side", "severity"):
-        told = f"pictures of one label that differ in {name} get different sentences more often than those that do not"
-        metrics = f"differ_other_{name}", f"differ_same_{name}"
-        out += _above(table, told, GENERATED, GENERATED, metrics[0], PLANTED, metrics[1])
+        apart = f"pictures of one label that differ in {name}"
+        for verb, told in (("differ", "get different sentences"), ("name", f"are given another {name}")):
+            metrics = f"{verb}_other_{name}", f"{verb}_same_{name}"
+            demand = f"{apart} {told} more often than those that do not"
+            out += _above(table, demand, GENERATED, GENERATED, metrics[0], PLANTED, metrics[1])
     for slice_ in (PLANTED, EVIDENCE):
         told = f"the side that is named is right more often than chance ({slice_})"
         out += _above(table, told, GENERATED, GENERATED, "side_right", slice_, "side_chance")

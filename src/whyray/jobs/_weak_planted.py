@@ -102,10 +102,13 @@ def _attribute_rows(
     if slice_ == PLANTED:
         kinds = ["faint" if s < FAINT else "strong" if s >= STRONG else "" for s in strengths]
         one_sided = [s if s in RIGHT else "" for s in sides]
-        for name, truth in (("side", one_sided), ("severity", kinds)):
-            other, same, p = differing(texts, truth, group)
-            terms = [_named(other, f"differ_other_{name}", case), _named(same, f"differ_same_{name}", case)]
-            table.add(label, terms, sum(t != "" for t in truth), slice_, _p(p))
+        degrees = [severity_of(t) for t in texts]
+        for name, truth, named_so in (("side", one_sided, spoken), ("severity", kinds, degrees)):
+            said_so = [t if n else "" for t, n in zip(truth, named_so, strict=True)]
+            for verb, words, where in (("differ", texts, truth), ("name", named_so, said_so)):
+                other, same, p = differing(words, where, group)
+                terms = [_named(other, f"{verb}_other_{name}", case), _named(same, f"{verb}_same_{name}", case)]
+                table.add(label, terms, sum(t != "" for t in where), slice_, _p(p))
 
 
 def reference_rows(
