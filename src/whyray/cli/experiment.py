@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json, Limit, Seed, Threads
+from .options import Explained, Json, Limit, Seed, Threads, Writer, with_names
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train, measure and compare whole grids of runs.")
 
@@ -22,12 +22,8 @@ def wenlex(
     plan: Annotated[Path, typer.Argument(help="Plan of `whyray train wenlex`, or a recipe with [stage.wenlex].")],
     dataset: Annotated[str, typer.Option("-d", "--dataset", help="Pictures on which sentences are measured.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the experiment; run again, it goes on there.")],
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="Classifier that is explained.", show_default=False)
-    ] = None,
-    text: Annotated[
-        Path | None, typer.Option(help="Folder of the text autoencoder that writes.", show_default=False)
-    ] = None,
+    model: Explained = None,
+    text: Writer = None,
     question: Annotated[
         list[str] | None,
         typer.Option("-q", "--question", help="Only this question (docs/experiments.md); again for more."),
@@ -57,12 +53,11 @@ def wenlex(
     from . import show
 
     show.process_settings(threads)
-    given = {"classifier": model, "text": text}
     asked = api.Experiment(
         plan=str(plan),
         dataset=dataset,
         questions=tuple(question or ()),
-        changes=(*(change or ()), *(f"{key}={value}" for key, value in given.items() if value)),
+        changes=tuple(with_names(change, classifier=model, text=text)),
         audience=audience,
         seeds=seeds,
         labelled=tuple(labelled or ()),

@@ -42,3 +42,12 @@ Anonymous = Annotated[bool, typer.Option("--anonymous", help="Name outputs by ha
 Data = Annotated[str, typer.Option("-d", "--dataset", help="phantom, nih14:PATH, folder:PATH[#split] ...")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use the first N cases.", show_default=False)]
 Voi = Annotated[str, typer.Option(help="Grey-scale window: file, none, or CENTRE/WIDTH.")]
+Explained = Annotated[
+    str | None, typer.Option("-m", "--model", help="Classifier that is explained.", show_default=False)
+]
+Writer = Annotated[Path | None, typer.Option(help="Folder of the text autoencoder that writes.", show_default=False)]
+
+
+def with_names(changes: list[str] | None, **names: object) -> list[str]:
+    """``KEY=VALUE`` changes to a plan, and behind them what options of their own name."""
+    return [*(changes or ()), *(f"{key}={value}" for key, value in names.items() if value)]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Threads
+from .options import Explained, Threads, Writer, with_names
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train a classifier, or everything a recipe lists.")
 
@@ -62,7 +62,7 @@ def autoencoder(
     from . import show
 
     show.process_settings(threads)
-    changes = [*(change or ()), *([f"classifier={model}"] if model else [])]
+    changes = with_names(change, classifier=model)
     with show.progress("train") as reporter:
         made = api.train_autoencoder(plan, out, changes=changes, report=reporter)
     typer.echo(f"trained: -x latent_shift:autoencoder={made}", err=True)
@@ -110,7 +110,7 @@ def nle(
     from . import show
 
     show.process_settings(threads)
-    changes = [*(change or ()), *([f"classifier={model}"] if model else [])]
+    changes = with_names(change, classifier=model)
     with show.progress("train") as reporter:
         made = api.train_nle(plan, out, activations=activations, changes=changes, report=reporter)
     typer.echo(
@@ -139,12 +139,8 @@ def text_autoencoder(
 def wenlex(
     plan: Annotated[Path, typer.Argument(help="TOML plan, or a recipe with [stage.wenlex].")],
     out: Out,
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="Classifier that is explained.", show_default=False)
-    ] = None,
-    text: Annotated[
-        Path | None, typer.Option(help="Folder of the text autoencoder that writes.", show_default=False)
-    ] = None,
+    model: Explained = None,
+    text: Writer = None,
     activations: Annotated[
         Path | None, typer.Option("-a", "--activations", help="Folder that `whyray activations` wrote, for -m.")
     ] = None,
@@ -156,8 +152,7 @@ def wenlex(
     from . import show
 
     show.process_settings(threads)
-    given = {"classifier": model, "text": text}
-    changes = [*(change or ()), *(f"{key}={value}" for key, value in given.items() if value)]
+    changes = with_names(change, classifier=model, text=text)
     with show.progress("train") as reporter:
         made = api.train_wenlex(plan, out, activations=activations, changes=changes, report=reporter)
     typer.echo(f"trained: -x wenlex:generator={made}", err=True)

@@ -101,7 +101,7 @@ def load_sentences(folder: str | Path, network: str, fingerprint: str) -> Senten
     from torch import nn
 
     from ..io.artefacts import load_artefact
-    from ..io.weights import load_into
+    from ..io.weights import load_into, widened
 
     artefact = load_artefact(Path(folder), KINDS[network], fingerprint)
     facts = artefact.facts
@@ -110,7 +110,7 @@ def load_sentences(folder: str | Path, network: str, fingerprint: str) -> Senten
     module = build(facts["architecture"], len(tokenizer), reads["depth"], reads["grid"], reads["predictions"])
     states = nn.Linear(reads["depth"], reads["predictions"]) if reads["states"] else None
     whole = nn.ModuleDict({"narrator": module, **({"states": states} if states is not None else {})})
-    load_into(whole.float(), {k: v.float() for k, v in artefact.tensors.items()}, f"the generator {Path(folder).name}")
+    load_into(whole.float(), widened(artefact.tensors), f"the generator {Path(folder).name}")
     whole.eval().requires_grad_(False)
     name = str(facts.get("name", Path(folder).name))
     return Sentences(name, network, module, tokenizer, tuple(facts["diagnoses"]), states, fingerprint, facts)  # type: ignore[arg-type]

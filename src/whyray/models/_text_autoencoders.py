@@ -133,7 +133,9 @@ def held(coder: TextCoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
     Of a pretrained encoder, which stayed as it was, the facts hold the name and hash, and no tensor is kept.
     """
-    tensors = {k: v.half() for k, v in coder.module.state_dict().items()}
+    from ..io.weights import halved
+
+    tensors = halved(coder.module.state_dict())
     if coder.facts.get("encoder"):
         tensors = {k: v for k, v in tensors.items() if not k.startswith("encoder.")}
     return {**coder.facts, "name": coder.name, "tokenizer": coder.tokenizer.to_json()}, tensors
@@ -141,10 +143,10 @@ def held(coder: TextCoder) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def coder_of(facts: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> TextCoder:
     """The coder of which ``held`` gave these; ``source`` names it in errors. Raises WeightsError."""
-    from ..io.weights import load_into
+    from ..io.weights import load_into, widened
 
     tokenizer = tokenizer_of(facts.get("tokenizer", {}))
-    filled = {k: v.float() for k, v in tensors.items()}
+    filled = widened(tensors)
     if facts.get("encoder"):
         from ._bert import frozen_encoder
 

@@ -125,11 +125,13 @@ def artefact_parts(generator: WeakGenerator) -> tuple[dict[str, Any], dict[str, 
     """(facts, tensors in float16) from which ``load_weak`` makes the generator again."""
     from torch import nn
 
+    from ..io.weights import halved
+
     text_facts, text = held(generator.coder)
     modules = nn.ModuleDict({f"adapter-{a}": m for a, m in generator.adapters.items()})
     modules["pictures"] = generator.network
     modules.update({f"head-{k}": m for k, m in generator.heads.items()})
-    tensors = {f"text.{k}": v for k, v in text.items()} | {k: v.half() for k, v in modules.state_dict().items()}
+    tensors = {f"text.{k}": v for k, v in text.items()} | halved(modules.state_dict())
     facts = {
         "name": generator.name,
         "text": text_facts,
@@ -147,7 +149,7 @@ def load_weak(folder: str | Path, fingerprint: str) -> WeakGenerator:
     from torch import nn
 
     from ..io.artefacts import load_artefact
-    from ..io.weights import load_into
+    from ..io.weights import load_into, widened
 
     artefact = load_artefact(Path(folder), KIND, fingerprint)
     facts, source = artefact.facts, f"the generator {Path(folder).name}"
@@ -159,7 +161,7 @@ def load_weak(folder: str | Path, fingerprint: str) -> WeakGenerator:
     heads = {k: new_head(coder.width, reads["heads"][k]) for k in HEADS}
     parts = {f"adapter-{a}": m for a, m in adapters.items()} | {"pictures": network}
     whole = nn.ModuleDict(parts | {f"head-{k}": m for k, m in heads.items()}).float()
-    load_into(whole, {k: v.float() for k, v in artefact.tensors.items() if not k.startswith("text.")}, source)
+    load_into(whole, widened({k: v for k, v in artefact.tensors.items() if not k.startswith("text.")}), source)
     whole.eval().requires_grad_(False)
     databases = {a: tuple(Entry(**e) for e in entries) for a, entries in facts["databases"].items()}
     preparation: Preparation = built(Preparation, facts["preparation"])

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..cards import Operation, Preparation
 from ..io.artefacts import Artefact, save_artefact
+from ..io.weights import halved
 from ..io.whole import write_whole
 from ..models._narrators import KINDS
 from ..models._predict import sigmoid
@@ -74,7 +75,7 @@ def finished(task: NleTask, trained: Trained, out: Path, report: Report | None =
 def tensors(task: NleTask, module: nn.Module) -> dict[str, Tensor]:
     """The generator in float16, and the three-state head it reads."""
     narrator: nn.Module = module["narrator"]  # type: ignore[index]
-    held = {f"narrator.{k}": v.half() for k, v in narrator.state_dict().items()}
+    held = {f"narrator.{k}": v for k, v in halved(narrator.state_dict()).items()}
     if task.classifier is None:
         head = module["vision"].classifier  # type: ignore[index]
         held |= {f"states.{k}": v for k, v in head.state_dict().items()}
