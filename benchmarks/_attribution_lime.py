@@ -59,7 +59,7 @@ class Arena:
     @cached_property
     def matched(self) -> int:
         """The smallest number of samples at which antithetic ones are as near to the reference."""
-        for samples in range(128, self.samples, 128):
+        for samples in range(128, self.samples, 32):
             if np.mean([self.fidelity(self.untimed(samples, s)).mean() for s in SEEDS]) >= self.goal:
                 return samples
         return self.samples

