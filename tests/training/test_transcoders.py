@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from whyray.datasets._resolve import load_dataset
-from whyray.errors import DataError, MissingExtra, SettingError, Stopped
+from whyray.errors import DataError, MissingExtra, SettingError, Stopped, WhyrayError
 from whyray.models._resolve import load_model
 from whyray.patterns.activations import ActivationStore, Layout, Part, write_activations
 from whyray.patterns.members import codes, load_members
@@ -220,13 +220,44 @@ def test_a_group_that_fails_says_why(store: Path, tmp_path: Path) -> None:
         train_transcoders(replace(PLAN, lr=1e30, processes=2), store, tmp_path)
 
 
-def test_ray_gives_the_same_members(store: Path, ensemble: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_ray_gives_the_same_members_says_why_one_failed_and_leaves_the_signals(
+    store: Path, ensemble: Path, tmp_path: Path
+) -> None:
+    """Two tasks on a cluster that is started here: about 15 s, nearly all of it Ray's start."""
+    import signal
+
+    from whyray.training import _transcoder_engines
+
     ray = pytest.importorskip("ray", reason="ray is not installed")
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        train_transcoders(replace(PLAN, engine="ray", processes=2), store, tmp_path)
+        _transcoder_engines._start(ray)
+        assert signal.getsignal(signal.SIGTERM) is before
+        train_transcoders(replace(PLAN, engine="ray", processes=2), store, tmp_path / "whole")
+        lines = (tmp_path / "whole/live.tsv").read_text().splitlines()
+        with pytest.raises(WhyrayError, match=r"group \d of the ensemble failed: .*lower lr"):
+            train_transcoders(replace(PLAN, engine="ray", processes=2, lr=1e30), store, tmp_path / "failed")
     finally:
         ray.shutdown()
-    assert_same(ensemble, tmp_path)
+    assert_same(ensemble, tmp_path / "whole")
+    assert [line.split("\t")[:2] for line in lines[1:]] == [["0", "1.0000"], ["1", "1.0000"]]
+
+
+def test_what_keeps_ray_from_starting_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import signal
+
+    from whyray.training import _transcoder_engines
+
+    class Ray:
+        def init(self, **_: object) -> None:
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            raise Exception("The current node timed out during startup.\nand more")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(WhyrayError, match=r"Ray did not start: The current node timed out during startup\.$"):
+        _transcoder_engines._start(Ray())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_without_ray_the_extra_is_named(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,16 +111,27 @@ class _Tasks:
     def __init__(self, ray: Any, job: Job, groups: Sequence[Sequence[int]]) -> None:
         self.ray, self.folder = ray, job.folder / "live"
         task = ray.remote(num_cpus=1)(train_elsewhere)
-        self.waiting = [task.remote(job.as_json(), list(numbers), i, None) for i, numbers in enumerate(groups)]
-        self.finished: list[Any] = []
+        refs = [task.remote(job.as_json(), list(numbers), i, None) for i, numbers in enumerate(groups)]
+        self.groups = {ref: i for i, ref in enumerate(refs)}
+        self.waiting = refs
+        self.whole: list[bool] = []
+        self.failures: list[str] = []
 
     def done(self) -> bool:
         ready, self.waiting = self.ray.wait(self.waiting, num_returns=len(self.waiting), timeout=0)
-        self.finished += ready
+        for ref in ready:
+            try:
+                self.whole.append(self.ray.get(ref))
+            except self.ray.exceptions.RayError as error:  # the others save and stop
+                said = str(getattr(error, "cause", None) or error).strip().splitlines() or [repr(error)]
+                self.failures.append(f"group {self.groups[ref]} of the ensemble failed: {said[-1]}")
+                (self.folder / STOP).touch()
         return not self.waiting
 
     def outcome(self) -> bool:
-        return all(self.ray.get(self.finished))
+        if self.failures:
+            raise WhyrayError(self.failures[0])
+        return all(self.whole)
 
     def end(self) -> None:
         if self.waiting:
@@ -132,8 +145,22 @@ def _on_ray(job: Job, groups: Sequence[Sequence[int]]) -> _Tasks:
     except ImportError:
         raise MissingExtra("ray", "spreading members over a cluster", "ray") from None
     if not ray.is_initialized():
-        ray.init(log_to_driver=False)
+        _start(ray)
     return _Tasks(ray, job, groups)
+
+
+def _start(ray: Any) -> None:
+    """Join the cluster of ``RAY_ADDRESS``, or start one here. Ray takes SIGTERM for itself; it is given back."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(log_to_driver=False, include_dashboard=None if os.environ.get("RAY_ADDRESS") else False)
+    except Exception as error:  # Ray raises bare ones
+        said = str(error).strip().splitlines()
+        raise WhyrayError(f"Ray did not start: {said[0] if said else repr(error)}") from error
+    finally:
+        if main and before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def train_elsewhere(job: str, numbers: list[int], group: int, parent: int | None) -> bool:
