@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +143,80 @@ def test_a_stopped_build_makes_no_member_twice(
     assert (tmp_path / "b/artefact.safetensors").read_bytes() == (
         tmp_path / "straight/artefact.safetensors"
     ).read_bytes()
+
+
+CHILD = """
+import os, signal, sys, time, torch
+sys.path.insert(0, {tests!r})
+import test_patterns_build as here
+import whyray
+from whyray.jobs import patterns_build, store
+
+module = here.Eyes()
+module.load_state_dict(torch.load({weights!r}, weights_only=True))
+eyes = whyray.wrap(module, findings=["edema", "mass"], size=64, name="eyes", layer="features")
+real, written = store.write_whole, []
+
+def slowly(path, data):
+    written.append(path)
+    if len(written) == {half_of}:
+        path.with_name(path.name + ".part").write_bytes(data[: len(data) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(path, data)
+    time.sleep({pause})
+
+store.write_whole = slowly
+patterns_build.build_patterns({ensemble!r}, {store!r}, eyes, {out!r}, plan=here.PLAN)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+@pytest.mark.parametrize(
+    ("finished", "half_of"),
+    [pytest.param(4, 0, id="a member"), pytest.param(11, 12, id="a half-written cell", marks=pytest.mark.slow)],
+)
+def test_a_build_killed_by_sigkill_loses_nothing_that_was_finished(
+    eyes: whyray.Classifier,
+    store: Path,
+    ensemble: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    finished: int,
+    half_of: int,
+) -> None:
+    """Killed by another process while it works, and by itself in the middle of a file."""
+    import whyray.jobs.store as cells
+
+    out = tmp_path / "killed"
+    torch.save(eyes.module.state_dict(), tmp_path / "eyes.pt")
+    paths = {"tests": Path(__file__).parent, "weights": tmp_path / "eyes.pt", "ensemble": ensemble, "store": store}
+    paths["out"] = out
+    given = {name: str(path) for name, path in paths.items()}
+    script = CHILD.format(half_of=half_of, pause=0 if half_of else 0.1, **given)
+    child = subprocess.Popen([sys.executable, "-c", script])
+    try:
+        while child.poll() is None:
+            if not half_of and len(list(out.glob("cells/??/*.npz"))) >= finished:
+                child.kill()
+            time.sleep(0.02)
+    finally:
+        child.kill()
+    assert child.returncode == -signal.SIGKILL and not (out / "artefact.json").exists()
+    kept = {path: path.stat().st_mtime_ns for path in out.glob("cells/??/*.npz")}
+    assert len(kept) >= finished
+    straight = build_patterns(ensemble, store, eyes, tmp_path / "straight", plan=PLAN)
+    every = {path.name for path in (tmp_path / "straight").glob("cells/??/*.npz")}
+    assert {path.name for path in kept} < every
+
+    put: list[str] = []
+    real = cells.Store.put
+    monkeypatch.setattr(cells.Store, "put", lambda s, key, *rest: (put.append(f"{key}.npz"), real(s, key, *rest))[1])
+    resumed = build_patterns(ensemble, store, eyes, out, plan=PLAN)
+    assert sorted(put) == sorted(every - {path.name for path in kept}), "made twice, or not at all"
+    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+    np.testing.assert_array_equal(resumed.cluster, straight.cluster)
+    for name in ("artefact.safetensors", "artefact.json", "funnel.html"):
+        assert (out / name).read_bytes() == (tmp_path / "straight" / name).read_bytes(), name
 
 
 def test_refusals(eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path) -> None:
