@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 import whyray
 from whyray.contracts import Context
 from whyray.datasets._resolve import load_dataset
-from whyray.jobs import _units
+from whyray.errors import UnmetNeed
+from whyray.jobs import _control_units, _units
 from whyray.jobs._units import inside_cells
 from whyray.jobs.patterns_measured import patterns_into
+from whyray.jobs.store import Store
 from whyray.patterns.bank import save_bank
 
 
@@ -29,13 +32,17 @@ def test_every_row_has_its_controls_and_nothing_is_made_twice(
     made = patterns_into(tmp_path / "out", mini, data, tmp_path / "bank")
     by = {(r.finding, r.metric, r.explainer): r for r in made.scores}
     aucs = {k for k in by if k[1] == "planted_auc"}
-    assert {k[2] for k in aucs} == {"patterns", "neurons", "random_weights"} and "pca" in made.skipped
+    assert {k[2] for k in aucs} == {"patterns", "neurons", "random_weights", "ica", "generic"}
+    assert list(made.skipped) == ["pca"] and made.facts["ica"]["components"] == 64
+    scored = {name: {k[:2] for k in by if k[2] == name} for name in ("neurons", "ica", "generic")}
+    assert scored["ica"] == scored["generic"] == scored["neurons"] and ("mass_ratio" in {m for _, m in scored["ica"]})
     assert {k[0] for k in aucs if k[2] == "patterns"} == {k[0] for k in aucs if k[2] == "neurons"}
     assert all(r.low <= r.value <= r.high and r.n == 10 for r in made.scores if r.metric == "planted_auc")
     assert by["all", "sum_gap", "patterns"].value < 1e-4
     assert by["edema", "size", "patterns"].n == 10 and by["edema", "logit_recovered", "patterns"].value <= 1
-    assert json.loads((tmp_path / "out/scores.json").read_text())["skipped"]["ica"]
+    assert json.loads((tmp_path / "out/scores.json").read_text())["skipped"]["pca"]
     monkeypatch.setattr(_units, "_piece", lambda *_: pytest.fail("made twice"))
+    monkeypatch.setattr(_control_units, "_sample", lambda *_: pytest.fail("made twice"))
     again = patterns_into(tmp_path / "out", mini, data, tmp_path / "bank")
     assert [(r.metric, r.n) for r in again.scores] == [(r.metric, r.n) for r in made.scores]
 
@@ -47,3 +54,43 @@ def test_cells_cover_a_region_as_its_mask_does() -> None:
     for finding, inside in inside_cells(case, frame, (14, 14)).items():
         mask = np.logical_or.reduce([r.mask for r in case.regions() if r.finding == finding])
         assert inside.mean() == pytest.approx(mask.mean(), abs=0.01)
+
+
+def test_independent_components_are_those_of_the_tokens_themselves(
+    with_artefacts: Callable[[whyray.Classifier], Context], tmp_path: Path
+) -> None:
+    """Their sources are white over the very tokens they were found in, and the units are both signs of them."""
+    mini = whyray.load_model("mini")
+    bank = with_artefacts(mini).artefact("patterns", mini.fingerprint)  # type: ignore[misc]
+    cases = list(load_dataset("phantom:val=6").cases("val"))
+    one, found = _control_units.independent(mini, bank, cases, Store(tmp_path), 0)
+    tokens = _control_units._sample(mini, bank.site, cases, 0)
+    assert tokens.shape == (6 * 196, 392)
+    sources = found.project(tokens).astype(np.float64)
+    np.testing.assert_allclose(sources.T @ sources / len(sources), np.eye(64), atol=1e-2)
+    maps = one.maps(tokens[:196])
+    np.testing.assert_allclose(maps, np.concatenate([sources[:196].T, -sources[:196].T]), atol=1e-5)
+    assert one.names[64] == "component 0 -" and len(one.names) == 128
+    again, _ = _control_units.independent(mini, bank, cases[:5], Store(tmp_path), 0)
+    assert again.key != one.key
+
+
+def test_the_generic_embedding_is_the_latent_and_never_one_that_the_classifier_taught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    from whyray.models import _autoencoders
+
+    mini = whyray.load_model("mini")
+    one, made = _control_units.generic(mini), _autoencoders.autoencoder_for(mini)
+    frame = mini.prepare(whyray.load_image(Path(__file__).parents[2] / "examples/phantom.png"))
+    read = one.tokens(torch.from_numpy(frame.pixels[None]))[0]
+    grey = _autoencoders.to_grey(torch.from_numpy(frame.pixels[None]), mini.card.preparation)
+    z = made.encode(grey)[0].numpy()
+    assert one.site.grid == z.shape[1:] == (7, 7) and read.shape == (1, 49, 128)
+    np.testing.assert_allclose(one.maps(read[0]).reshape(256, 7, 7), np.concatenate([z, -z]), atol=1e-5)
+    facts = {"provenance": {"plan": {"features": 1.0}}}
+    monkeypatch.setattr(_autoencoders, "autoencoder_for", lambda *_: dataclasses.replace(made, facts=facts))
+    with pytest.raises(UnmetNeed, match="more than grey values"):
+        _control_units.generic(mini)

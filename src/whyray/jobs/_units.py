@@ -20,8 +20,10 @@ from .store import Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     Array = NDArray[np.float64]
+    Read = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 VERSION = 1
 PIECE = 16
@@ -29,7 +31,10 @@ PIECE = 16
 
 @dataclass(frozen=True, eq=False)
 class Representation:
-    """Units to compare: ``maps(tokens [cells, d]) -> [u, cells]``, tokens read from ``classifier`` at ``site``."""
+    """Units to compare: ``maps(tokens [cells, d]) -> [u, cells]``, tokens read from ``classifier`` at ``site``.
+
+    ``read``, where given, reads them elsewhere: model inputs ``[b, c, h, w]`` -> tokens in, tokens out, logits.
+    """
 
     name: str
     classifier: Classifier
@@ -37,6 +42,11 @@ class Representation:
     maps: Callable[[NDArray[np.float32]], NDArray[np.float32]]
     names: Sequence[str]
     key: str
+    read: Callable[[Tensor], Read] | None = None
+
+    def tokens(self, x: Tensor) -> Read:
+        """What ``read_tokens`` gives."""
+        return self.read(x) if self.read else read_tokens(self.classifier, self.site, x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +117,7 @@ def _piece(one: Representation, bank: PatternBank, cases: Sequence[Case]) -> dic
     import torch
 
     frames = [one.classifier.prepare(c.radiograph()) for c in cases]
-    tokens, outputs, logits = read_tokens(
-        one.classifier, one.site, torch.from_numpy(np.stack([f.pixels for f in frames]))
-    )
+    tokens, outputs, logits = one.tokens(torch.from_numpy(np.stack([f.pixels for f in frames])))
     maps = [one.maps(t) for t in tokens]
     out: dict[str, Any] = {"strengths": np.stack([m.max(axis=1) for m in maps]).astype(np.float32)}
     regions = [inside_cells(c, f, one.site.grid) for c, f in zip(cases, frames, strict=True)]

@@ -1,7 +1,7 @@
 """Measure a pattern bank beside its controls: what it explains, and whether its patterns are what was planted.
 
-A unit is one pattern, one principal direction (either sign) or one channel. For each finding the unit is chosen by its
-AUC on validation pictures, and scored on test pictures.
+A unit is one pattern, one principal or independent direction (either sign), or one channel. For each finding the unit
+is chosen by its AUC on validation pictures, and scored on test pictures.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from ..contracts import Classifier, Dataset
-from ..errors import DataError
+from ..errors import DataError, UnmetNeed
 from ..io.whole import disk_errors, write_whole
 from ..patterns.bank import PatternBank, bank_for, load_bank
 from ..training.lock import locked
 from ..types import Report, Score
+from ._control_units import generic, independent
 from ._patterns_rows import bank_rows, planted_rows, purity_rows, sum_rows
-from ._units import measure, representations
+from ._units import Representation, measure, representations
 from .evaluate import plain, rows_of
 from .files import silent
 from .store import Store
-
-ICA = "left out: no dependency has an ICA (scikit-learn is none), and one of our own would be one more to check"
-GENERIC = "left out: no embedding trained on another task than these findings is installed or bundled"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +51,10 @@ def evaluate_patterns(
     splits = {split: list(whole.cases(split))[:limit] for split in ("val", "test")}
     if not all(splits.values()):
         raise DataError(f"{dataset.name} has no validation or no test pictures; give a data set with both")
-    skipped = {"ica": ICA, "generic": GENERIC}
+    skipped: dict[str, str] = {}
+    ica, components = independent(classifier, bank, splits["val"], store, seed)
     scores: list[Score] = []
-    for one in representations(classifier, bank, splits["val"], skipped, seed):
+    for one in (*representations(classifier, bank, splits["val"], skipped, seed), ica, *_generic(classifier, skipped)):
         measured = {s: measure(one, bank, cases, store, report) for s, cases in splits.items()}
         scores += planted_rows(one, measured, splits, seed)
         scores += purity_rows(one, measured["test"], splits["test"], classifier.findings, seed)
@@ -69,9 +68,19 @@ def evaluate_patterns(
         "pictures": {s: len(c) for s, c in splits.items()},
         "patterns": len(bank.patterns),
         "members": bank.members,
+        "ica": {"components": len(components.rows), "steps": components.steps, "settled": components.settled},
         "seed": seed,
     }
     return PatternsMeasured(tuple(scores), skipped, facts)
+
+
+def _generic(classifier: Classifier, skipped: dict[str, str]) -> list[Representation]:
+    """The embedding that knows no label; none, and the reason in ``skipped``, where there is none."""
+    try:
+        return [generic(classifier)]
+    except UnmetNeed as reason:
+        skipped["generic"] = str(reason)
+        return []
 
 
 def patterns_into(
