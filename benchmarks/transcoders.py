@@ -5,22 +5,23 @@
 One process, one thread. In each round every contestant takes one step on the same batch, so that other load on the
 machine meets all alike; CPU seconds. Equal width, k, batch, learning rate, Adam, clipping at 1 and AuxK of 1/32 with
 d/2 latents after the same number of silent tokens (overcomplete's own auxiliary loss takes half of all latents, so it
-runs without one, which favours it). Beside it the unexplained share of held-out tokens after the last round: who is
-faster must not be so by learning less. Peak memory (``--peaks``) is that of a process of its own each. The bound is the
-encoder's product alone. Last, members in turn, as an ensemble trains: what 100 of them take follows from those
-measured. A peer that is not installed is left out.
+runs without one, which favours it). Each starts its weights as it does by itself. Beside it the unexplained share of
+held-out tokens after the last round: who is faster must not be so by learning less. Peak memory (``--peaks``) is that
+of a process of its own each. The bound is the encoder's product alone. Last, members in turn, as an ensemble trains:
+what 100 of them take follows from those measured (``ensemble.py`` trains a whole one). A peer that is not installed is
+left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import resource
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -78,7 +79,10 @@ class WhyrayHalf(Whyray):
 
 
 class SaeLens(Contestant):
-    """SAELens 6: ``SAETrainer`` on a ``TopKTrainingSAE``; its auxiliary loss is not divided by the variance."""
+    """SAELens 6: ``SAETrainer`` on a ``TopKTrainingSAE``; its auxiliary loss is not divided by the variance.
+
+    Its ``use_sparse_activations`` ends in the backward pass on a CPU (torch 2.13), so it runs as it comes.
+    """
 
     autocast = False
 
@@ -181,8 +185,9 @@ class Tokens:
         return x / (x.square().mean().sqrt())
 
 
-def planted(generator: torch.Generator) -> Tokens:
-    """Directions and how often each is there."""
+def planted() -> Tokens:
+    """Directions and how often each is there; of a seed that no contestant starts its weights from."""
+    generator = torch.Generator().manual_seed(9_876_543)
     directions = torch.nn.functional.normalize(torch.randn(2048, D, generator=generator), dim=1)
     return Tokens(directions, torch.exp(torch.randn(2048, generator=generator)))
 
@@ -204,7 +209,7 @@ def main() -> None:
         memory(given.memory, given.width)
         return
     names = [n for n in given.only.split(",") if n in CONTESTANTS]
-    tokens, generator = planted(torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1)
+    tokens, generator = planted(), torch.Generator().manual_seed(1)
     running = {name: made for name in names if (made := entered(name, given.width)) is not None}
     times: dict[str, list[float]] = {name: [] for name in running}
     for _ in range(given.rounds + 1):
@@ -254,14 +259,21 @@ def peak(name: str, width: int) -> str:
 
 
 def memory(name: str, width: int) -> None:
-    """Print by how many MiB the peak of this process grew from before the contestant was made, after three steps."""
-    x = planted(torch.Generator().manual_seed(0)).draw(BATCH, torch.Generator().manual_seed(1))
+    """Print by how many MiB six steps raise the peak of this process above what it held before (Linux)."""
+    x = planted().draw(BATCH, torch.Generator().manual_seed(1))
     CONTESTANTS[name](8 * K)  # imports
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     contestant = CONTESTANTS[name](width)
-    for _ in range(3):
+    for _ in range(6):
         contestant.step(x)
-    print(f"{(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024:.0f}")
+    print(f"{resident('VmHWM') - before:.0f}")
+
+
+def resident(name: str) -> float:
+    """MiB by /proc/self/status. ``ru_maxrss`` would not do: a child starts with its parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
 def bound(width: int) -> None:
