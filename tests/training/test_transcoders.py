@@ -250,14 +250,19 @@ def test_what_keeps_ray_from_starting_is_said(monkeypatch: pytest.MonkeyPatch) -
     from whyray.training import _transcoder_engines
 
     class Ray:
+        def __init__(self, ends: BaseException) -> None:
+            self.ends = ends
+
         def init(self, **_: object) -> None:
             signal.signal(signal.SIGTERM, lambda *_: None)
-            raise Exception("The current node timed out during startup.\nand more")
+            raise self.ends
 
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(WhyrayError, match=r"Ray did not start: The current node timed out during startup\.$"):
-        _transcoder_engines._start(Ray())
-    assert signal.getsignal(signal.SIGTERM) is before
+        _transcoder_engines._start(Ray(Exception("The current node timed out during startup.\nand more")))
+    with pytest.raises(Stopped, match="run again") as caught:
+        _transcoder_engines._start(Ray(SystemExit(15)))
+    assert caught.value.exit_code == 143 and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_without_ray_the_extra_is_named(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtra, WhyrayError
+from ..errors import MissingExtra, Stopped, WhyrayError
 from ._transcoder_group import Job, Live, job_from, train_group
 
 Watch = Callable[[Live], bool]
@@ -155,6 +155,10 @@ def _start(ray: Any) -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(log_to_driver=False, include_dashboard=None if os.environ.get("RAY_ADDRESS") else False)
+    except SystemExit:  # Ray's own answer to SIGTERM, while it starts
+        stopped = Stopped("stopped; run again to go on from there")
+        stopped.exit_code = 128 + signal.SIGTERM
+        raise stopped from None
     except Exception as error:  # Ray raises bare ones
         said = str(error).strip().splitlines()
         raise WhyrayError(f"Ray did not start: {said[0] if said else repr(error)}") from error
