@@ -72,12 +72,20 @@ class Spelled:
     diagnoses: tuple[str, ...] = FINDINGS
     audiences: tuple[str, ...] = ("clinician", "lay")
     name: str = "spelled"
+    several: int = 1
     facts: Mapping[str, Any] = field(default_factory=dict)
     asked: list[tuple[Any, ...]] = field(default_factory=list)
 
     def latents(self, features: Tensor, probabilities: Tensor, diagnoses: Sequence[str], audience: str) -> Tensor:
         self.asked.append((features.shape, probabilities.shape, tuple(diagnoses), audience))
         return torch.tensor([self.meant[d] for d in diagnoses])
+
+    def candidates(self, z: Tensor, diagnosis: str, audience: str, beams: int) -> list[str]:
+        """The nearest sentences, ``several`` at most."""
+        known = list(self.sentences)
+        return [known[int(i)] for i in torch.cdist(z[None], self.encoded(known))[0].argsort()][
+            : min(beams, self.several)
+        ]
 
     def encoded(self, texts: Sequence[str]) -> Tensor:
         return torch.tensor([self.sentences[t] for t in texts])

@@ -165,6 +165,17 @@ def test_a_finding_that_is_not_called_gets_a_sentence_when_asked() -> None:
     assert any("makes another call" in n for n in made["nodule"].notes)
 
 
+def test_of_several_sentences_the_one_that_reads_back_best_is_given() -> None:
+    near_left = {**FOLLOWS.meant, "nodule": (0.62, 0.68, 0.5, 0.1)}
+    astray = dataclasses.replace(FOLLOWS, meant=near_left, several=4)
+    free, _ = said(astray, "wenlex:wording=free,kept=0")
+    chosen, _ = said(astray, "wenlex:kept=0")
+    alone, _ = said(astray, "wenlex:kept=0,beams=1")
+    assert (free["nodule"].text, alone["nodule"].text, chosen["nodule"].text) == (LEFT, LEFT, RIGHT)
+    with pytest.raises(SettingError, match="phrases or free"):
+        Wenlex(wording="loose")  # type: ignore[arg-type]
+
+
 def test_without_evidence_there_is_no_sentence() -> None:
     context = Context(artefact=lambda _kind, _fingerprint: FOLLOWS)
     (made,) = explainer("wenlex").explain(Quadrants(), [picture(*SEEN)], ["nodule"], context)

@@ -115,6 +115,9 @@ class Speaker:
         places = z.argmax(1).tolist()
         return [sentence(FINDINGS[p // 4], 0 if self.mute else p % 4 // 2, 0 if self.mute else p % 2) for p in places]
 
+    def candidates(self, z: Tensor, diagnosis: str, audience: str, beams: int) -> list[str]:
+        return self.texts(z[None])
+
     def encoded(self, texts: Sequence[str]) -> Tensor:
         z = torch.zeros(len(texts), 12)
         for row, text in enumerate(texts):

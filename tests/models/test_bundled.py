@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,11 @@ import pytest
 import whyray
 from whyray.contracts import Context
 from whyray.models import mini
+from whyray.models._wenlex import weak_for
 from whyray.registry import EXPLAINERS, explainer
 from whyray.testing import check_classifier, check_explainer
+from whyray.text.nle_database import read_database
+from whyray.text.phrases import varied
 
 SHIPPED = Path(mini.__file__).parent / "weights"
 
@@ -76,6 +79,28 @@ def test_what_is_shipped_belongs_together_and_stays_small() -> None:
     limits = {"mini-autoencoder": 10e6, "mini-patterns": 10e6, "mini-sentences": 8e6, "mini-wenlex": 15e6}
     assert all(size[name] <= limits[name] for name in made)
     assert sum(f.stat().st_size for f in SHIPPED.rglob("*") if f.is_file()) < 40e6
+
+
+def threes(tokens: Sequence[int]) -> list[tuple[int, ...]]:
+    """Every run of three."""
+    return list(zip(tokens, tokens[1:], tokens[2:]))
+
+
+@pytest.mark.parametrize("audience", ["clinician", "lay"])
+def test_sentences_of_mini_are_made_of_known_phrases(audience: str) -> None:
+    """Any vector becomes a sentence on the diagnosis that was asked, every three tokens of which somebody wrote."""
+    import torch
+
+    generator = weak_for(whyray.load_model("mini"))
+    encode = generator.coder.tokenizer.encode
+    for diagnosis in ("edema", "nodule"):
+        known = [e.nle for e in read_database(audience) if e.diagnosis == diagnosis]
+        runs = {run for text in known for form in varied(text) for run in threes(encode(form))}
+        z = torch.randn(2, generator.coder.width, generator=torch.Generator().manual_seed(0))
+        for one in z:
+            found = generator.candidates(one, diagnosis, audience, 8)
+            assert 1 < len(found) <= 8 and len(set(found)) == len(found)
+            assert all(run in runs for text in found for run in threes(encode(text)))
 
 
 @pytest.mark.parametrize("audience", ["clinician", "lay"])

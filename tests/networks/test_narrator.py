@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from whyray.networks.decoder import Decoder
-from whyray.networks.decoding import Decoding, greedy, search
+from whyray.networks.decoding import Decoding, greedy, hypotheses, search
 from whyray.networks.narrator import Narrator, narrator
 from whyray.networks.three_states import ThreeStates, live
 
@@ -83,6 +83,15 @@ def test_beams_find_the_best_of_all_sentences() -> None:
             best, most = (text, value) if value > most else (best, most)
     found = search(chain(steps), [0], 4, Decoding(beams=64, longest=4, repeat=0))  # type: ignore[arg-type]
     assert found.tokens == best and found.ended and found.score == pytest.approx(most, abs=1e-5)
+
+
+def test_hypotheses_keep_to_what_is_allowed_and_come_in_order() -> None:
+    steps = torch.randn(5, 5, generator=torch.Generator().manual_seed(2))
+    after = {(): (0, 2), (0,): (1,), (2,): (1, 4), (0, 1): (4,), (2, 1): (4,)}
+    decoding = Decoding(beams=8, longest=4, repeat=0, patience=3)
+    found = hypotheses(chain(steps), [3], 4, decoding, allowed=lambda text: after.get(tuple(text), (4,)))  # type: ignore[arg-type]
+    assert {one.tokens for one in found} == {(2,), (0, 1), (2, 1)} and all(one.ended for one in found)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
 
 def test_greedy_is_a_beam_of_one_and_repetition_is_stopped() -> None:

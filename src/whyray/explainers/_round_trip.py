@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..contracts import Classifier
 from ..errors import UnmetNeed
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from ..models._wenlex import WeakGenerator
     from ..types import Prediction
+
+Wording = Literal["phrases", "free"]
+FEW = 8  # candidates that are read back at a time
 
 
 @dataclass(frozen=True)
@@ -85,11 +88,14 @@ class Reader:
     Raises UnmetNeed where the generator does not speak to the audience.
     """
 
-    def __init__(self, generator: WeakGenerator, classifier: Classifier, audience: str, beams: int = 1) -> None:
+    def __init__(
+        self, generator: WeakGenerator, classifier: Classifier, audience: str, beams: int = 1, wording: Wording = "free"
+    ) -> None:
         if audience not in generator.audiences:
             known = " and ".join(generator.audiences)
             raise UnmetNeed(f"the generator {generator.name} learned sentences for {known}; give audience={known}")
-        self.generator, self.classifier, self.audience, self.beams = generator, classifier, audience, beams
+        self.generator, self.classifier, self.audience = generator, classifier, audience
+        self.beams, self.wording = beams, wording
         self._examples: dict[str, _Examples] = {}
 
     def said(self, features: Tensor, logits: Tensor, diagnoses: Sequence[str]) -> list[Said]:
@@ -101,10 +107,10 @@ class Reader:
             return []
         several = features.expand(len(diagnoses), -1, -1, -1)
         z = self.generator.latents(several, logits.sigmoid().expand(len(diagnoses), -1), diagnoses, self.audience)
-        texts = self.generator.texts(z, self.beams)
+        own = features.mean((2, 3))[0]
+        texts = self.worded(z, diagnoses, own.expand(len(z), -1))
         again = self.generator.encoded(texts)
         seen, called = self._seen(torch.cat([again, z]))
-        own = features.mean((2, 3))[0]
         before = {p.finding: p.positive for p in self._called(logits)[0]}
         out = []
         for i, (finding, text) in enumerate(zip(diagnoses, texts, strict=True)):
@@ -112,8 +118,33 @@ class Reader:
             words, latent, label = (_cosine(own, v) for v in (seen[i], seen[len(texts) + i], examples.label))
             after = {p.finding: p.positive for p in called[i]}
             trip = RoundTrip(words, latent, label, same=after[finding] == before[finding])
-            out.append(Said(finding, text, trip, _nearest(text, again[i], examples)))
+            out.append(Said(finding, text, trip, _example(text, again[i], examples)))
         return out
+
+    def worded(self, z: Tensor, diagnoses: Sequence[str], features: Tensor) -> list[str]:
+        """A sentence of each ``z [b, w]``: written freely, or the one of several candidates made of known phrases whose
+        picture comes nearest to ``features [b, d]``, the pooled ones of the radiograph."""
+        if self.wording == "free":
+            return self.generator.texts(z, self.beams)
+        meant, _ = self._seen(z)
+        out = []
+        for one, diagnosis, own, goal in zip(z, diagnoses, features, meant, strict=True):
+            texts = self.generator.candidates(one, diagnosis, self.audience, self.beams)
+            out += [self._nearest(texts, own, _cosine(own, goal))] if texts else self.generator.texts(one[None])
+        return out
+
+    def _nearest(self, texts: Sequence[str], own: Tensor, enough: float) -> str:
+        """Of texts, the likeliest first, the one whose picture comes nearest to the features ``own [d]``; none is read
+        beyond a few that hold one as near as ``enough``."""
+        best, found = -2.0, ""
+        for start in range(0, len(texts), FEW):
+            some = texts[start : start + FEW]
+            near = [_cosine(own, v) for v in self._seen(self.generator.encoded(some))[0]]
+            if max(near) > best:
+                best, found = max(near), some[near.index(max(near))]
+            if best >= enough:
+                break
+        return found
 
     def knows(self, diagnosis: str) -> bool:
         """Whether the generator learned sentences on a diagnosis for this audience."""
@@ -143,7 +174,7 @@ class Reader:
         return predictions(logits.double().cpu().numpy(), self.classifier.findings, self.classifier.card)
 
 
-def _nearest(text: str, z: Tensor, examples: _Examples) -> Example:
+def _example(text: str, z: Tensor, examples: _Examples) -> Example:
     """The example whose words are the same, else the one whose vector is nearest."""
     similarity = [_cosine(z, other) for other in examples.z]
     same = [words_of(other) == words_of(text) for other in examples.texts]

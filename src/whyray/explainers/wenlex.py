@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, get_args
 
 from ..contracts import Asked, Capability, Classifier, Context, Explainer, in_range
 from ..errors import SettingError
@@ -13,11 +13,9 @@ from ..explanations import Attribution, Explanation, Statement
 from ..models._predict import predictions
 from ..types import Provenance, Radiograph
 from ._cited import NO_EVIDENCE, NO_SENTENCE, NO_WORDS, cited, doubts, made_of, probabilities, rests_on
+from ._round_trip import Reader, Said, Wording
 from ._template_words import AUDIENCES, Audience, percent
 from ._wenlex_words import notes, side_share
-
-if TYPE_CHECKING:
-    from ._round_trip import Reader, Said
 
 NOT_CALLED = "the classifier does not call {words}, and the sentences speak for what it calls (uncalled=true: for all)"
 NO_GAIN = "read back by its words alone, the sentence on {words} tells no more of this picture than the diagnosis does"
@@ -33,7 +31,9 @@ class Wenlex(Explainer):
     generator  a folder; empty = the one that belongs to the classifier.
     kept       least share of its gain over the diagnosis alone that a sentence keeps when it is read back by its words;
                below it, the sentence is not given. 0 = every sentence is given.
-    beams      hypotheses when a vector becomes words; 1 = greedy.
+    wording    "phrases": put together from phrases of known sentences on the diagnosis, of several the one that reads
+               back best; "free": as published, word by word, and often not what anyone would say.
+    beams      hypotheses when a vector becomes words; with free wording 1 = greedy.
     uncalled   also findings that the classifier does not call.
 
     It rests on the explanations of the finding, and of what the sentence cites, that were made before it. Checks:
@@ -48,23 +48,27 @@ class Wenlex(Explainer):
     kind: ClassVar[str] = "statement"
     needs: ClassVar[frozenset[Capability]] = frozenset({"features"})
     requires: ClassVar[tuple[str, ...]] = ("gradcam",)
+    version: ClassVar[int] = 2
     paper: ClassVar[str] = "Rio-Torto et al., WeNLEX, arXiv 2603.18752"
 
     audience: Audience = "clinician"
     generator: str = ""
     kept: float = 0.5
-    beams: int = 3
+    wording: Wording = "phrases"
+    beams: int = 32
     uncalled: bool = False
 
     def __post_init__(self) -> None:
         if self.audience not in AUDIENCES:
             raise SettingError(f"setting audience={self.audience!r:.40} came; give {' or '.join(AUDIENCES)}")
         in_range("kept", self.kept, 0, 1)
-        in_range("beams", self.beams, 1, 32)
+        in_range("beams", self.beams, 1, 64)
+        if self.wording not in get_args(Wording):
+            raise SettingError(f"setting wording={self.wording!r:.40} came; give {' or '.join(get_args(Wording))}")
 
     def passes(self, findings: int) -> float:
-        """The radiograph, and three drawn pictures a finding; drawing one is counted like a pass."""
-        return 1 + 6 * findings
+        """The radiograph, and the drawn pictures of each finding; drawing one is counted like a pass."""
+        return 1 + 2 * findings * (3 + (self.beams if self.wording == "phrases" else 0))
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
@@ -73,11 +77,10 @@ class Wenlex(Explainer):
         import torch
 
         from ..models._wenlex import KIND, weak_for
-        from ._round_trip import Reader
 
         asked = Asked(self, classifier, radiographs, findings, context)
         generator = context.resolved(KIND, classifier, weak_for, self.generator)
-        reader = Reader(generator, classifier, self.audience, self.beams)
+        reader = Reader(generator, classifier, self.audience, self.beams, self.wording)
         results: list[dict[str, Explanation]] = []
         for i, (radiograph, frame) in enumerate(zip(asked.radiographs, asked.frames, strict=True)):
             started = time.monotonic()

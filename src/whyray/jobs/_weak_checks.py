@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..types import Score
 from ._weak_planted import EVIDENCE, PLANTED
-from ._weak_regenerated import LABEL, LABEL_EXAMPLES, LATENT, SAME_LABEL, SHUFFLED, SHUFFLED_LATENT
+from ._weak_regenerated import LABEL, LABEL_EXAMPLES, LATENT, SAME_LABEL, SHUFFLED, SHUFFLED_LATENT, SILENCE
 from ._weak_rows import EXPLAINED, GAINS
 from ._weak_said import FIXED, GENERATED
 from ._weak_table import ALL, Table
@@ -30,7 +30,7 @@ def checks_of(table: Table, writers: Sequence[str]) -> tuple[Check, ...]:
     out: list[Check] = []
     for metric in GAINS:
         worse = ((LATENT, SHUFFLED_LATENT), (GENERATED, SHUFFLED), (GENERATED, SAME_LABEL), (GENERATED, LABEL),
-                 (GENERATED, LABEL_EXAMPLES))  # fmt: skip
+                 (GENERATED, LABEL_EXAMPLES), (GENERATED, SILENCE))  # fmt: skip
         for first, second in worse:
             out += _above(table, f"{metric}: {first} is nearer to the picture than {second}", first, second, metric)
         out += _kept(table, metric)

@@ -23,6 +23,7 @@ LATENT = "latent"
 SHUFFLED, SHUFFLED_LATENT = "shuffled", "latent, shuffled"
 SAME_LABEL = "shuffled within the label"
 LABEL, LABEL_EXAMPLES = "label alone", "label alone (examples)"
+SILENCE = "silence"
 CONTROLS: Mapping[str, str] = {
     LATENT: "the vector that the sentence was written from: what the words lose against it is lost in writing",
     SHUFFLED: "the sentences of another picture",
@@ -30,6 +31,7 @@ CONTROLS: Mapping[str, str] = {
     SAME_LABEL: "each sentence replaced by one on the same diagnosis from another picture",
     LABEL: "each sentence replaced by the mean vector of that diagnosis over all other pictures",
     LABEL_EXAMPLES: "each sentence replaced by the mean vector of that diagnosis's examples",
+    SILENCE: "each sentence replaced by one without a word: the generator's idea of a radiograph as such",
 }
 
 
@@ -57,6 +59,7 @@ def controls(generator: Generator, rows: Rows, said: Said, latent: Said, audienc
         SAME_LABEL: rows.pooled(_dealt(rows, said.z, rng)),
         LABEL: rows.pooled(_means(rows, latent.z)),
         LABEL_EXAMPLES: rows.pooled(_examples(generator, rows, audience)),
+        SILENCE: _silence(generator, words),
     }
 
 
@@ -112,6 +115,15 @@ def _means(rows: Rows, z: Array) -> Array:
         if len(mine) > 1:
             out[mine] = (z[mine].sum(axis=0) - z[mine]) / (len(mine) - 1)
     return out
+
+
+def _silence(generator: Generator, words: Array) -> Array:
+    """The vector of no words, for each picture that has some."""
+    import torch
+
+    with torch.inference_mode():
+        nothing = generator.encoded([""]).double().cpu().numpy()
+    return np.where(np.isfinite(words).all(axis=1, keepdims=True), nothing, np.nan)
 
 
 def _examples(generator: Generator, rows: Rows, audience: str) -> Array:

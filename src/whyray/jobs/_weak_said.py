@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import DataError
+from ..explainers._round_trip import Reader
 from ..explainers.wenlex import Wenlex
 from ..metrics.language import CONSTANT
 from ..text.nle_database import Entry
@@ -36,6 +37,7 @@ class Generator(Protocol):
     def databases(self) -> Mapping[str, tuple[Entry, ...]]: ...
     def latents(self, features: Tensor, probabilities: Tensor, diagnoses: Sequence[str], audience: str) -> Tensor: ...
     def texts(self, z: Tensor, beams: int = 1) -> list[str]: ...
+    def candidates(self, z: Tensor, diagnosis: str, audience: str, beams: int) -> list[str]: ...
     def encoded(self, texts: Sequence[str]) -> Tensor: ...
     def pictures(self, z: Tensor) -> Tensor: ...
 
@@ -155,7 +157,8 @@ def _written(
     with torch.inference_mode():
         maps, chances = _read(seen, members.tolist())
         z = generator.latents(maps[at], chances[at], [rows.findings[i] for i in mine], audience)
-        texts = generator.texts(z, Wenlex.beams)
+        reader = Reader(generator, seen.classifier, audience, Wenlex.beams, Wenlex.wording)  # type: ignore[arg-type]
+        texts = reader.worded(z, [rows.findings[i] for i in mine], maps[at].mean((2, 3)))
     return {"z": z.float().cpu().numpy(), "texts": np.array(texts, dtype=np.str_)}
 
 

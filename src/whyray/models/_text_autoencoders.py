@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..networks.text_autoencoder import TextAutoencoder
+    from ..text.phrases import Phrases
 
 KIND = "text-autoencoder"
 SETTINGS = {"width", "layers", "heads", "hidden", "longest", "dropout"}
@@ -95,6 +96,17 @@ class TextCoder:
     def texts(self, z: Tensor, beams: int = 1) -> list[str]:
         """The text of each z ``[n, width]``."""
         return [self.tokenizer.decode(row).strip() for row in self.tokens(z, beams)]
+
+    def candidates(self, z: Tensor, beams: int, phrases: Phrases) -> list[str]:
+        """Up to ``beams`` different texts of ``z [width]`` that are made of ``phrases``, the likeliest first."""
+        rows = self.module.several(z[None], self.tokenizer.start, self.tokenizer.end, beams, phrases.next)
+        return list(dict.fromkeys(self.tokenizer.decode(row).strip() for row in rows))
+
+    def phrases(self, texts: Iterable[str]) -> Phrases:
+        """The phrases of texts, and of what these become with other sides, heights and degrees."""
+        from ..text.phrases import phrases_of, varied
+
+        return phrases_of((v for text in texts for v in varied(text)), self.tokenizer.encode, self.tokenizer.end)
 
 
 def padded(rows: Sequence[Sequence[int]], filler: int) -> tuple[Tensor, Tensor]:

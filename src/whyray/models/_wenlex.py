@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..cards import Preparation, built
 from ..contracts import Classifier
 from ..errors import UnknownName, WeightsError
-from ..text.nle_database import Entry
+from ..text.nle_database import SHIPPED, Entry, read_database
 from ._text_autoencoders import TextCoder, coder_of, held
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ..networks.adapters import Adapter
     from ..networks.text_to_image import TextToImage
+    from ..text.phrases import Phrases
 
 KIND = "sentences-wenlex"
 HEADS = ("diagnosis", "side", "severity")
@@ -52,6 +53,7 @@ class WeakGenerator:
     preparation: Preparation = field(default_factory=Preparation, repr=False)
     fingerprint: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    _phrases: dict[tuple[str, str], Phrases] = field(default_factory=dict, init=False, repr=False)
 
     def latents(self, features: Tensor, probabilities: Tensor, diagnoses: Sequence[str], audience: str) -> Tensor:
         """z ``[b, width]`` of features ``[b, d, h, w]``, probabilities ``[b, f]`` and a diagnosis a row."""
@@ -63,6 +65,15 @@ class WeakGenerator:
     def texts(self, z: Tensor, beams: int = 1) -> list[str]:
         """The sentence of each z ``[b, width]``."""
         return self.coder.texts(z, beams)
+
+    def candidates(self, z: Tensor, diagnosis: str, audience: str, beams: int) -> list[str]:
+        """Up to ``beams`` sentences of ``z [width]``, made of the phrases of known ones on the diagnosis: its own
+        examples, and the rest of the shipped database, of which the text autoencoder may have seen the words."""
+        if (diagnosis, audience) not in self._phrases:
+            entries = (*self.databases[audience], *(read_database(audience) if audience in SHIPPED else ()))
+            known = dict.fromkeys(e.nle for e in entries if e.diagnosis == diagnosis)
+            self._phrases[diagnosis, audience] = self.coder.phrases(known)
+        return self.coder.candidates(z, beams, self._phrases[diagnosis, audience])
 
     def encoded(self, texts: Sequence[str]) -> Tensor:
         """z ``[b, width]`` of sentences."""

@@ -20,12 +20,14 @@ class Decoding:
     longest  most tokens of a sentence.
     repeat   no run of this many tokens comes twice; 0 = no such rule.
     length   exponent of the length by which a log-probability is divided; 0 favours short sentences.
+    patience it ends when this many times ``beams`` hypotheses have (Kasai et al., 2022).
     """
 
     beams: int = 3
     longest: int = 48
     repeat: int = 3
     length: float = 1.0
+    patience: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,21 @@ class Written:
 def search(
     step: Step, prompt: Sequence[int], end: int, decoding: Decoding = Decoding(), never: Sequence[int] = ()
 ) -> Written:
-    """The best continuation of one prompt. ``step`` is asked with the prompt first, then with the last token of each
-    hypothesis; ``never``: tokens that do not come. Run it without gradients."""
+    """The best of ``hypotheses``."""
+    return hypotheses(step, prompt, end, decoding, never)[0]
+
+
+def hypotheses(
+    step: Step,
+    prompt: Sequence[int],
+    end: int,
+    decoding: Decoding = Decoding(),
+    never: Sequence[int] = (),
+    allowed: Callable[[Sequence[int]], Sequence[int]] | None = None,
+) -> list[Written]:
+    """Continuations of one prompt, the best first. ``step`` is asked with the prompt first, then with the last token
+    of each hypothesis; ``never``: tokens that do not come; ``allowed``: what may follow a text. Run it without
+    gradients."""
     logits, cache = step(torch.tensor([list(prompt)]), None)
     texts: list[tuple[int, ...]] = [()]
     scores = torch.zeros(1)
@@ -51,12 +66,14 @@ def search(
         for row, text in zip(logp, texts, strict=True):
             row[list(never)] = -torch.inf
             row[_again(text, decoding.repeat)] = -torch.inf
+            if allowed is not None:
+                row[~_marked(allowed(text), len(row))] = -torch.inf
         best, flat = (scores[:, None] + logp).flatten().topk(min(2 * decoding.beams, logp.numel()))
         parents, tokens = (flat // logp.shape[1]).tolist(), (flat % logp.shape[1]).tolist()
         found = [(float(s), p, t) for s, p, t in zip(best, parents, tokens, strict=True) if s > -torch.inf]
         done += [_written(texts[p], s, decoding, True) for s, p, t in found[: decoding.beams] if t == end]
         live = [(s, p, t) for s, p, t in found if t != end][: decoding.beams]
-        if not live or len(done) >= decoding.beams:
+        if not live or len(done) >= decoding.patience * decoding.beams:
             break
         texts = [(*texts[p], t) for _, p, t in live]
         scores = torch.tensor([s for s, _, _ in live])
@@ -64,7 +81,13 @@ def search(
         logits, cache = step(torch.tensor([[t] for _, _, t in live]), [c[chosen] for c in cache])
     if not done:
         done = [_written(text, float(s), decoding, False) for text, s in zip(texts, scores, strict=True)]
-    return max(done, key=lambda w: w.score)
+    return sorted(done, key=lambda w: -w.score)
+
+
+def _marked(tokens: Sequence[int], size: int) -> Tensor:
+    out = torch.zeros(size, dtype=torch.bool)
+    out[list(tokens)] = True
+    return out
 
 
 def _written(text: tuple[int, ...], score: float, decoding: Decoding, ended: bool) -> Written:

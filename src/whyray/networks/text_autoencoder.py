@@ -7,14 +7,14 @@ decoder     one transformer layer that reads z through a gate, with the encoder'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as nf
 
 from .decoder import Cache, SelfAttention
-from .decoding import Decoding, search
+from .decoding import Decoding, Step, hypotheses, search
 from .text_encoder import Injected, TextEncoder, first_weights
 
 __all__ = ["Bottleneck", "GatedDecoder", "Injected", "TextAutoencoder", "TextEncoder"]
@@ -120,13 +120,26 @@ class TextAutoencoder(nn.Module):
         decoding = Decoding(beams=beams, longest=most, repeat=0)
         return [self._searched(row, start, end, decoding, never) for row in z[:, None]]
 
+    @torch.no_grad()
+    def several(
+        self, z: Tensor, start: int, end: int, beams: int, allowed: Callable[[Sequence[int]], Sequence[int]]
+    ) -> list[list[int]]:
+        """Up to ``beams`` texts of ``z [1, width]``, the likeliest first; ``allowed``: what may follow a text."""
+        decoding = Decoding(beams=beams, longest=self.longest - 1, repeat=0, patience=3)
+        found = hypotheses(self._stepping(z), [start], end, decoding, allowed=allowed)
+        return [list(one.tokens) for one in found if one.ended][:beams]
+
     def _searched(self, z: Tensor, start: int, end: int, decoding: Decoding, never: Sequence[int]) -> list[int]:
         """One text by beam search; ``z [1, width]``."""
+        return list(search(self._stepping(z), [start], end, decoding, never).tokens)
+
+    def _stepping(self, z: Tensor) -> Step:
+        """What a search asks, for one ``z [1, width]``."""
 
         def step(tokens: Tensor, cache: Cache | None) -> tuple[Tensor, Cache]:
             return self.step(tokens.to(z.device), z.expand(len(tokens), -1), cache)
 
-        return list(search(step, [start], end, decoding, never).tokens)
+        return step
 
     def _greedy(self, z: Tensor, start: int, end: int, longest: int, never: Sequence[int]) -> list[list[int]]:
         """All rows at once; a row that has ended goes on unread until all have."""

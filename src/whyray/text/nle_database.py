@@ -95,7 +95,7 @@ def mirrored(text: str) -> str:
     other, single = _mirror()
     if single.search(text):
         return text
-    return _SIDE.sub(lambda m: _cased(other[m.group().lower()], m.group()), text)
+    return _SIDE.sub(lambda m: cased(other[m.group().lower()], m.group()), text)
 
 
 _SIDE = re.compile(r"\b(?:left|right|[lr][ul]l)\b", re.IGNORECASE)
@@ -109,7 +109,8 @@ def _mirror() -> tuple[dict[str, str], re.Pattern[str]]:
     return pairs, re.compile(rf"\b(?:{single})\b", re.IGNORECASE)
 
 
-def _cased(word: str, like: str) -> str:
+def cased(word: str, like: str) -> str:
+    """``word`` in capitals, or with the first letter a capital, where ``like`` is so."""
     return word.upper() if like.isupper() else word.capitalize() if like[0].isupper() else word
 
 
