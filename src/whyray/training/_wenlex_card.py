@@ -45,6 +45,10 @@ def wenlex_lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", "Unpaired text that its text autoencoder saw:", "")
     for source in facts["text"].get("data", ()):
         yield f"- {source['about']}: {source['texts']} texts. {source['licence']}"
+    yield from (
+        "",
+        "What is lost without some of them: [ablation](../training-text-autoencoder.md#the-text-autoencoder-of-mini).",
+    )
     yield from ("", f"## On {provenance['pictures'][2]} held-back pictures", "")
     yield "A row is a sentence on a called diagnosis. 95 % intervals: patient-level bootstrap, 2000 replicates, seed 0."
     yield from ("", f"| measure | {' | '.join(facts['audiences'])} |", "|---|" + "---|" * len(facts["audiences"]))
