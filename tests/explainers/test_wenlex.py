@@ -172,7 +172,7 @@ def test_of_several_sentences_the_one_that_reads_back_best_is_given() -> None:
     chosen, _ = said(astray, "wenlex:kept=0")
     alone, _ = said(astray, "wenlex:kept=0,beams=1")
     assert (free["nodule"].text, alone["nodule"].text, chosen["nodule"].text) == (LEFT, LEFT, RIGHT)
-    with pytest.raises(SettingError, match="phrases or free"):
+    with pytest.raises(SettingError, match="auto or phrases or free"):
         Wenlex(wording="loose")  # type: ignore[arg-type]
 
 

@@ -15,7 +15,6 @@ from whyray.models import mini
 from whyray.models._wenlex import weak_for
 from whyray.registry import EXPLAINERS, explainer
 from whyray.testing import check_classifier, check_explainer
-from whyray.text.attributes import side_of
 from whyray.text.nle_database import read_database
 from whyray.text.phrases import varied
 
@@ -100,16 +99,8 @@ def test_sentences_of_mini_are_made_of_known_phrases(audience: str) -> None:
         z = torch.randn(2, generator.coder.width, generator=torch.Generator().manual_seed(0))
         for one in z:
             found = generator.candidates(one, diagnosis, audience, 8)
-            assert 1 <= len(found) <= 8 and len(set(found)) == len(found)
+            assert 1 < len(found) <= 8 and len(set(found)) == len(found)
             assert all(run in runs for text in found for run in threes(encode(text)))
-
-
-def test_candidates_name_the_side_that_their_vector_means() -> None:
-    generator = weak_for(whyray.load_model("mini"))
-    for side in ("left", "right"):
-        (z,) = generator.encoded([f"A large pleural effusion blunts the {side} costophrenic angle."])
-        found = generator.candidates(z, "pleural_effusion", "clinician", 16)
-        assert found and {side_of(text) for text in found} == {side}
 
 
 @pytest.mark.parametrize("audience", ["clinician", "lay"])

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ..models._wenlex import WeakGenerator
     from ..types import Prediction
 
-Wording = Literal["phrases", "free"]
+Wording = Literal["auto", "phrases", "free"]
+BEAMS = {"phrases": 32, "free": 3}
 FEW = 8  # candidates that are read back at a time
 
 
@@ -89,13 +90,14 @@ class Reader:
     """
 
     def __init__(
-        self, generator: WeakGenerator, classifier: Classifier, audience: str, beams: int = 1, wording: Wording = "free"
+        self, generator: WeakGenerator, classifier: Classifier, audience: str, beams: int = 0, wording: Wording = "auto"
     ) -> None:
         if audience not in generator.audiences:
             known = " and ".join(generator.audiences)
             raise UnmetNeed(f"the generator {generator.name} learned sentences for {known}; give audience={known}")
         self.generator, self.classifier, self.audience = generator, classifier, audience
-        self.beams, self.wording = beams, wording
+        self.wording = ("free" if audience == "lay" else "phrases") if wording == "auto" else wording
+        self.beams = beams or BEAMS[self.wording]
         self._examples: dict[str, _Examples] = {}
 
     def said(self, features: Tensor, logits: Tensor, diagnoses: Sequence[str]) -> list[Said]:

@@ -32,8 +32,9 @@ class Wenlex(Explainer):
     kept       least share of its gain over the diagnosis alone that a sentence keeps when it is read back by its words;
                below it, the sentence is not given. 0 = every sentence is given.
     wording    "phrases": put together from phrases of known sentences on the diagnosis, of several the one that reads
-               back best; "free": as published, word by word, and often not what anyone would say.
-    beams      hypotheses when a vector becomes words; with free wording 1 = greedy.
+               back best; "free": as published, word by word, and often not what anyone would say; "auto": phrases for
+               a clinician, free for a lay reader, whose sentences lost sides otherwise.
+    beams      hypotheses when a vector becomes words; 0 = 32 of phrases, 3 free.
     uncalled   also findings that the classifier does not call.
 
     It rests on the explanations of the finding, and of what the sentence cites, that were made before it. Checks:
@@ -54,21 +55,22 @@ class Wenlex(Explainer):
     audience: Audience = "clinician"
     generator: str = ""
     kept: float = 0.5
-    wording: Wording = "phrases"
-    beams: int = 32
+    wording: Wording = "auto"
+    beams: int = 0
     uncalled: bool = False
 
     def __post_init__(self) -> None:
         if self.audience not in AUDIENCES:
             raise SettingError(f"setting audience={self.audience!r:.40} came; give {' or '.join(AUDIENCES)}")
         in_range("kept", self.kept, 0, 1)
-        in_range("beams", self.beams, 1, 64)
+        in_range("beams", self.beams, 0, 64)
         if self.wording not in get_args(Wording):
             raise SettingError(f"setting wording={self.wording!r:.40} came; give {' or '.join(get_args(Wording))}")
 
     def passes(self, findings: int) -> float:
         """The radiograph, and the drawn pictures of each finding; drawing one is counted like a pass."""
-        return 1 + 2 * findings * (3 + (self.beams if self.wording == "phrases" else 0))
+        free = self.wording == "free" or (self.wording == "auto" and self.audience == "lay")
+        return 1 + 2 * findings * (3 if free else 3 + (self.beams or 32))
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

@@ -11,7 +11,6 @@ import numpy as np
 
 from ..errors import DataError
 from ..explainers._round_trip import Reader
-from ..explainers.wenlex import Wenlex
 from ..metrics.language import CONSTANT
 from ..text.nle_database import Entry
 from ..types import array_hash
@@ -157,7 +156,7 @@ def _written(
     with torch.inference_mode():
         maps, chances = _read(seen, members.tolist())
         z = generator.latents(maps[at], chances[at], [rows.findings[i] for i in mine], audience)
-        reader = Reader(generator, seen.classifier, audience, Wenlex.beams, Wenlex.wording)  # type: ignore[arg-type]
+        reader = Reader(generator, seen.classifier, audience)  # type: ignore[arg-type]
         texts = reader.worded(z, [rows.findings[i] for i in mine], maps[at].mean((2, 3)))
     return {"z": z.float().cpu().numpy(), "texts": np.array(texts, dtype=np.str_)}
 

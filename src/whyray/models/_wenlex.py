@@ -68,19 +68,12 @@ class WeakGenerator:
 
     def candidates(self, z: Tensor, diagnosis: str, audience: str, beams: int) -> list[str]:
         """Up to ``beams`` sentences of ``z [width]``, made of the phrases of known ones on the diagnosis: its own
-        examples, and the rest of the shipped database, of which the text autoencoder may have seen the words. Where
-        some name the side and the degree that the heads read in ``z``, only those."""
-        import torch
-
+        examples, and the rest of the shipped database, of which the text autoencoder may have seen the words."""
         if (diagnosis, audience) not in self._phrases:
             entries = (*self.databases[audience], *(read_database(audience) if audience in SHIPPED else ()))
             known = dict.fromkeys(e.nle for e in entries if e.diagnosis == diagnosis)
             self._phrases[diagnosis, audience] = self.coder.phrases(known)
-        texts = self.coder.candidates(z, beams, self._phrases[diagnosis, audience])
-        for head in (self.heads["side"], self.heads["severity"]):
-            wanted, *found = head(torch.cat([z[None], self.encoded(texts)])).argmax(1).tolist() if texts else [None]
-            texts = [text for text, value in zip(texts, found, strict=True) if value == wanted] or texts
-        return texts
+        return self.coder.candidates(z, beams, self._phrases[diagnosis, audience])
 
     def encoded(self, texts: Sequence[str]) -> Tensor:
         """z ``[b, width]`` of sentences."""
