@@ -172,6 +172,8 @@ def test_of_several_sentences_the_one_that_reads_back_best_is_given() -> None:
     chosen, _ = said(astray, "wenlex:kept=0")
     alone, _ = said(astray, "wenlex:kept=0,beams=1")
     assert (free["nodule"].text, alone["nodule"].text, chosen["nodule"].text) == (LEFT, LEFT, RIGHT)
+    lay, _ = said(dataclasses.replace(astray, databases={"lay": BOTH}), "wenlex:audience=lay,kept=0")
+    assert lay["nodule"].text == LEFT  # written freely where nothing else is asked
     with pytest.raises(SettingError, match="auto or phrases or free"):
         Wenlex(wording="loose")  # type: ignore[arg-type]
 
