@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from attribution import Contestant, Subject, correlation, largest_difference
+from benchmarks_common import resident
 
 from whyray.contracts import Context
 from whyray.explainers.integrated_gradients import IntegratedGradients
@@ -82,15 +82,9 @@ def main() -> None:
     run = partial(ours, subject, findings) if name == "ours" else partial(captum, subject, int(name))
     with torch.no_grad():
         subject.module(subject.x), subject.classifier.logits(subject.x)
-    before = status("VmRSS")
+    before = resident("VmRSS")
     run()
-    print(round(status("VmHWM") - before))
-
-
-def status(key: str) -> float:
-    """A field of this process's status, in MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+    print(round(resident("VmHWM") - before))
 
 
 if __name__ == "__main__":

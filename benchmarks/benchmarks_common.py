@@ -30,6 +30,13 @@ def wrapped(module: nn.Module) -> whyray.Classifier:
     return whyray.wrap(module, findings=list(crosswalk("xrv-18").values()), size=224, name="densenet121")
 
 
+def resident(name: str) -> float:
+    """MiB by /proc/self/status: "VmRSS" now, "VmHWM" at most. ``ru_maxrss`` would not do: a child starts with its
+    parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+
 class Draws:
     """Logits of perturbed pictures that are not timed (references of 10,000 passes), kept in a file between runs.
 

@@ -9,11 +9,11 @@ again with the tools it uses (pandas, pycocotools, cv2); results are compared be
 from __future__ import annotations
 
 import argparse
-import resource
 import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from benchmarks_common import resident
 from pycocotools import mask as coco
 
 from whyray.io import rle
@@ -33,9 +33,7 @@ def main() -> None:
     intervals(given.rounds, given.pictures)
     overlap(given.rounds, given.pictures)
     masks(given.rounds, given.side)
-    print(
-        f"\nlargest resident size of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB"
-    )
+    print(f"\nlargest resident size of this process: {resident('VmHWM'):.0f} MiB")
 
 
 def intervals(rounds: int, pictures: int) -> None:

@@ -10,7 +10,6 @@ them (batches are as always), so that the table takes minutes.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -60,7 +59,7 @@ def peak(specs: Sequence[str], side: int, threads: int, save: bool) -> float:
     """Highest resident MiB of this process."""
     import numpy as np
     import torch
-    from benchmarks_common import densenet121, wrapped
+    from benchmarks_common import densenet121, resident, wrapped
 
     import whyray
     from whyray.engine.passes import use_large_malloc
@@ -83,7 +82,7 @@ def peak(specs: Sequence[str], side: int, threads: int, save: bool) -> float:
                 result.save(folder)
     else:
         whyray.predict(classifier, radiograph)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return resident("VmHWM")
 
 
 if __name__ == "__main__":

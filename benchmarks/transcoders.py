@@ -1,15 +1,14 @@
 """TopK transcoders on one CPU thread: tokens a second against SAELens, dictionary_learning and overcomplete.
 
-    python benchmarks/transcoders.py [--rounds 12] [--members 3] [--width 4096] [--only whyray,sae-lens] [--peaks]
+    python benchmarks/transcoders.py [--rounds 12] [--width 4096] [--only whyray,sae-lens] [--peaks]
 
 One process, one thread. In each round every contestant takes one step on the same batch, so that other load on the
 machine meets all alike; CPU seconds. Equal width, k, batch, learning rate, Adam, clipping at 1 and AuxK of 1/32 with
 d/2 latents after the same number of silent tokens (overcomplete's own auxiliary loss takes half of all latents, so it
 runs without one, which favours it). Each starts its weights as it does by itself. Beside it the unexplained share of
 held-out tokens after the last round: who is faster must not be so by learning less. Peak memory (``--peaks``) is that
-of a process of its own each. The bound is the encoder's product alone. Last, members in turn, as an ensemble trains:
-what 100 of them take follows from those measured (``ensemble.py`` trains a whole one). A peer that is not installed is
-left out.
+of a process of its own each. The bound is the encoder's product alone. A peer that is not installed is left out;
+``ensemble.py`` trains a whole ensemble.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from benchmarks_common import resident
 from torch import Tensor
 
 from whyray._torchvision import ensure_torchvision
@@ -193,10 +193,9 @@ def planted() -> Tokens:
 
 
 def main() -> None:
-    """Print the table, the memory, the bound and what an ensemble takes."""
+    """Print the table, the bound and the memory."""
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     options.add_argument("--rounds", type=int, default=12)
-    options.add_argument("--members", type=int, default=3)
     options.add_argument("--width", type=int, default=4096)
     options.add_argument("--only", default=",".join(CONTESTANTS))
     options.add_argument("--peaks", action="store_true", help="peak memory as well")
@@ -224,8 +223,6 @@ def main() -> None:
     if given.peaks:
         for name in running:
             print(f"{name:<22}+{peak(name, given.width)} MiB", flush=True)
-    if given.members:
-        ensemble(given.members, given.width, tokens, generator)
 
 
 def entered(name: str, width: int) -> Contestant | None:
@@ -270,12 +267,6 @@ def memory(name: str, width: int) -> None:
     print(f"{resident('VmHWM') - before:.0f}")
 
 
-def resident(name: str) -> float:
-    """MiB by /proc/self/status. ``ru_maxrss`` would not do: a child starts with its parent's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(float(line.split()[1]) for line in lines if line.startswith(name)) / 1024
-
-
 def bound(width: int) -> None:
     """What the encoder's product alone allows, and how many operations a token needs."""
     contestant, x = Whyray(width), torch.randn(BATCH, D)
@@ -287,20 +278,6 @@ def bound(width: int) -> None:
     print(f"operations a token: sparse {sparse / 1e6:.2f} M, dense {dense / 1e6:.1f} M")
     rate = 2 * D * width * BATCH / took / 1e9
     print(f"the encoder's product alone: {BATCH / took:.0f} tokens/s ({rate:.0f} GFLOP/s)")
-
-
-def ensemble(members: int, width: int, tokens: Tokens, generator: torch.Generator) -> None:
-    """Members in turn on the same part of the data, from which 100 members of 200,000 tokens are extrapolated."""
-    made = [Whyray(width) for _ in range(members)]
-    part = tokens.draw(5 * BATCH, generator)
-    for one in made:
-        one.step(part[:BATCH])
-    took = seconds_of(lambda: [one.step(x) for one in made for x in part.split(BATCH)])
-    rate = members * len(part) / took
-    print(
-        f"{members} members in turn, {len(part)} tokens each: {rate:.0f} member-tokens/s; extrapolated, 100 members x "
-        f"200,000 tokens: {100 * 200_000 / rate / 60:.1f} min of one core"
-    )
 
 
 def seconds_of(run: object) -> float:

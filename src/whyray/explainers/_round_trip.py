@@ -83,6 +83,12 @@ class _Examples:
     label: Tensor
 
 
+def decoding_of(wording: Wording, beams: int, audience: str) -> tuple[Literal["phrases", "free"], int]:
+    """How, and with how many hypotheses, a vector becomes words where "auto" and 0 were given."""
+    chosen = ("free" if audience == "lay" else "phrases") if wording == "auto" else wording
+    return chosen, beams or BEAMS[chosen]
+
+
 class Reader:
     """A generator that writes, and reads what it wrote, for one audience. Examples are encoded once a diagnosis.
 
@@ -96,39 +102,36 @@ class Reader:
             known = " and ".join(generator.audiences)
             raise UnmetNeed(f"the generator {generator.name} learned sentences for {known}; give audience={known}")
         self.generator, self.classifier, self.audience = generator, classifier, audience
-        self.wording = ("free" if audience == "lay" else "phrases") if wording == "auto" else wording
-        self.beams = beams or BEAMS[self.wording]
+        self.wording, self.beams = decoding_of(wording, beams, audience)
         self._examples: dict[str, _Examples] = {}
 
     def said(self, features: Tensor, logits: Tensor, diagnoses: Sequence[str]) -> list[Said]:
         """A sentence a diagnosis on one radiograph: ``features [1, d, h, w]``, ``logits [1, f]``; empty where the
         generator wrote no word."""
-        import torch
-
         if not diagnoses:
             return []
         several = features.expand(len(diagnoses), -1, -1, -1)
         z = self.generator.latents(several, logits.sigmoid().expand(len(diagnoses), -1), diagnoses, self.audience)
         own = features.mean((2, 3))[0]
-        texts = self.worded(z, diagnoses, own.expand(len(z), -1))
+        meant, _ = self.seen(z)
+        texts = self.worded(z, diagnoses, own.expand(len(z), -1), meant)
         again = self.generator.encoded(texts)
-        seen, called = self._seen(torch.cat([again, z]))
+        seen, called = self.seen(again)
         before = {p.finding: p.positive for p in self._called(logits)[0]}
         out = []
         for i, (finding, text) in enumerate(zip(diagnoses, texts, strict=True)):
             examples = self.examples(finding)
-            words, latent, label = (_cosine(own, v) for v in (seen[i], seen[len(texts) + i], examples.label))
+            words, latent, label = (_cosine(own, v) for v in (seen[i], meant[i], examples.label))
             after = {p.finding: p.positive for p in called[i]}
             trip = RoundTrip(words, latent, label, same=after[finding] == before[finding])
             out.append(Said(finding, text, trip, _example(text, again[i], examples)))
         return out
 
-    def worded(self, z: Tensor, diagnoses: Sequence[str], features: Tensor) -> list[str]:
+    def worded(self, z: Tensor, diagnoses: Sequence[str], features: Tensor, meant: Tensor) -> list[str]:
         """A sentence of each ``z [b, w]``: written freely, or the one of several candidates made of known phrases whose
-        picture comes nearest to ``features [b, d]``, the pooled ones of the radiograph."""
+        picture comes nearest to ``features [b, d]``, the pooled ones of the radiograph; ``meant`` are those of z's."""
         if self.wording == "free":
             return self.generator.texts(z, self.beams)
-        meant, _ = self._seen(z)
         out = []
         for one, diagnosis, own, goal in zip(z, diagnoses, features, meant, strict=True):
             texts = self.generator.candidates(one, diagnosis, self.audience, self.beams)
@@ -141,7 +144,7 @@ class Reader:
         best, found = -2.0, ""
         for start in range(0, len(texts), FEW):
             some = texts[start : start + FEW]
-            near = [_cosine(own, v) for v in self._seen(self.generator.encoded(some))[0]]
+            near = [_cosine(own, v) for v in self.seen(self.generator.encoded(some))[0]]
             if max(near) > best:
                 best, found = max(near), some[near.index(max(near))]
             if best >= enough:
@@ -157,7 +160,7 @@ class Reader:
         if diagnosis not in self._examples:
             texts = self._texts(diagnosis)
             z = self.generator.encoded(texts)
-            seen, _ = self._seen(z.mean(0, keepdim=True))
+            seen, _ = self.seen(z.mean(0, keepdim=True))
             self._examples[diagnosis] = _Examples(texts, z, seen[0])
         return self._examples[diagnosis]
 
@@ -167,7 +170,7 @@ class Reader:
         learned = self.generator.facts.get("provenance", {}).get("plan", {})
         return tuple(dict.fromkeys(own + [mirrored(text) for text in own if learned.get("mirrored")]))
 
-    def _seen(self, z: Tensor) -> tuple[Tensor, list[list[Prediction]]]:
+    def seen(self, z: Tensor) -> tuple[Tensor, list[list[Prediction]]]:
         """Pooled features ``[b, d]`` and predictions of the pictures drawn from ``z [b, w]``."""
         logits, taps = self.classifier.run(self.generator.pictures(z), ("features",))
         return taps["features"].float().cpu().mean((2, 3)), self._called(logits)

@@ -13,7 +13,7 @@ from ..explanations import Attribution, Explanation, Statement
 from ..models._predict import predictions
 from ..types import Provenance, Radiograph
 from ._cited import NO_EVIDENCE, NO_SENTENCE, NO_WORDS, cited, doubts, made_of, probabilities, rests_on
-from ._round_trip import Reader, Said, Wording
+from ._round_trip import Reader, Said, Wording, decoding_of
 from ._template_words import AUDIENCES, Audience, percent
 from ._wenlex_words import notes, side_share
 
@@ -69,8 +69,8 @@ class Wenlex(Explainer):
 
     def passes(self, findings: int) -> float:
         """The radiograph, and the drawn pictures of each finding; drawing one is counted like a pass."""
-        free = self.wording == "free" or (self.wording == "auto" and self.audience == "lay")
-        return 1 + 2 * findings * (3 if free else 3 + (self.beams or 32))
+        wording, beams = decoding_of(self.wording, self.beams, self.audience)
+        return 1 + 2 * findings * (3 + (beams if wording == "phrases" else 0))
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

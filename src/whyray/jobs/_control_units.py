@@ -13,7 +13,7 @@ from ..patterns.bank import PatternBank
 from ..patterns.ica import Components, independent_components
 from ..patterns.site import Site, read_tokens, tokens
 from ..types import Case
-from ._units import PIECE, Representation
+from ._units import PIECE, Representation, both_signs, signed
 from .store import Store, cell_key
 
 if TYPE_CHECKING:
@@ -77,16 +77,6 @@ def generic(classifier: Classifier) -> Representation:
     names = signed([f"latent {i}" for i in range(channels)])
     key = f"generic/{made.sha256}/{classifier.fingerprint}"
     return Representation("generic", classifier, site, lambda t: both_signs(t.T), names, key, read)
-
-
-def both_signs(along: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Maps ``[u, cells]`` -> ``[2 u, cells]``: each direction, then each turned round."""
-    return np.concatenate([along, -along])
-
-
-def signed(names: Sequence[str]) -> list[str]:
-    """Names of ``both_signs``."""
-    return [f"{name} {sign}" for sign in "+-" for name in names]
 
 
 def _sample(classifier: Classifier, site: Site, cases: Sequence[Case], seed: int) -> NDArray[np.float32]:

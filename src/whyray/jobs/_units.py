@@ -69,14 +69,9 @@ def representations(
     if bank.basis is None:
         skipped["pca"] = "left out: the bank has no basis"
     else:
-        basis, half = bank.basis, [f"component {i}" for i in range(len(bank.basis.rows))]
-
-        def both(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-            along = basis.project(tokens).T
-            return np.concatenate([along, -along])
-
-        signed = [f"{n} {sign}" for sign in "+-" for n in half]
-        yield Representation("pca", classifier, site, both, signed, f"pca/{prints}/{array_hash(basis.rows)}")
+        basis, key = bank.basis, f"pca/{prints}/{array_hash(bank.basis.rows)}"
+        components = signed([f"component {i}" for i in range(len(basis.rows))])
+        yield Representation("pca", classifier, site, lambda t: both_signs(basis.project(t).T), components, key)
     yield Representation("neurons", classifier, site, lambda t: t.T, channels, f"neurons/{prints}")
     try:
         random = _random_weights(classifier, cases, seed)
@@ -84,6 +79,16 @@ def representations(
         yield Representation("random_weights", random, site, lambda t: t.T, channels, key)
     except UnmetNeed as reason:
         skipped["random_weights"] = str(reason)
+
+
+def both_signs(along: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Maps ``[u, cells]`` -> ``[2 u, cells]``: each direction, then each turned round."""
+    return np.concatenate([along, -along])
+
+
+def signed(names: Sequence[str]) -> list[str]:
+    """Names of ``both_signs``."""
+    return [f"{name} {sign}" for sign in "+-" for name in names]
 
 
 def _random_weights(classifier: Classifier, cases: Sequence[Case], seed: int) -> Classifier:

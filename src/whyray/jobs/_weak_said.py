@@ -157,7 +157,7 @@ def _written(
         maps, chances = _read(seen, members.tolist())
         z = generator.latents(maps[at], chances[at], [rows.findings[i] for i in mine], audience)
         reader = Reader(generator, seen.classifier, audience)  # type: ignore[arg-type]
-        texts = reader.worded(z, [rows.findings[i] for i in mine], maps[at].mean((2, 3)))
+        texts = reader.worded(z, [rows.findings[i] for i in mine], maps[at].mean((2, 3)), reader.seen(z)[0])
     return {"z": z.float().cpu().numpy(), "texts": np.array(texts, dtype=np.str_)}
 
 
