@@ -1,9 +1,10 @@
-"""Fit src/whyray/io/frontal.npz: mean and 12 principal components of thumbnails of training radiographs.
+"""Fit what src/whyray/io/frontal.py knows: the thumbnails of radiographs, and where lungs lie in a drawn chest.
 
     python recipes/fit_frontal.py folder/with/images.csv
 
-Reads the NIH and paediatric rows of the training split (columns ``file``, ``dataset``, ``split``). Each thumbnail is
-also mirrored, and shifted, scaled and gamma-changed twice, seeded.
+src/whyray/io/frontal.npz holds mean and 12 principal components of thumbnails: the NIH and paediatric rows of the
+training split (columns ``file``, ``dataset``, ``split``), each also mirrored, and shifted, scaled and gamma-changed
+twice, seeded. OUTER, ABOVE and BELOW are printed: means over the training radiographs that have both lungs' outlines.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from whyray.io.frontal import REFERENCE, SIDE, standardised, thumbnail
+from whyray.datasets.folder import load
+from whyray.io.frontal import REFERENCE, SIDE, drawn, look, standardised, thumbnail
 from whyray.io.load import load_image
 
 COMPONENTS, MOST = 12, 786
@@ -22,6 +24,30 @@ SETS = ("NIH ChestX-ray14", "Paediatric pneumonia (Kermany 2018)")
 
 
 def main(folder: Path) -> None:
+    """Write the one, print the others."""
+    fit_thumbnails(folder)
+    print("OUTER {:.3f}, ABOVE {:.3f}, BELOW {:.3f}, n = {}".format(*lungs(folder)))
+
+
+def lungs(folder: Path) -> tuple[float, float, float, int]:
+    """Outer edge, top and bottom of the lungs from the drawn chest's middle, over its width and height; how many."""
+    found = []
+    for case in load(str(folder)).cases("train"):
+        boxes = {r.finding: r.box for r in case.regions() if r.kind == "anatomy"}
+        right, left = boxes.get("right_lung"), boxes.get("left_lung")
+        pixels = case.radiograph().pixels if right and left else None
+        if pixels is None or not (seen := look(pixels)).frontal or seen.nearer:
+            continue
+        h, w = pixels.shape
+        _, y, width, height = drawn(thumbnail(pixels))
+        outer = (left[0] + left[2] - right[0]) / 2 / w
+        top, bottom = min(right[1], left[1]) / h, max(right[1] + right[3], left[1] + left[3]) / h
+        found.append((outer / width, (y - top) / height, (bottom - y) / height))
+    return *np.mean(found, 0), len(found)
+
+
+def fit_thumbnails(folder: Path) -> None:
+    """Write ``frontal.npz``."""
     with open(folder / "images.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
     rng = np.random.default_rng(0)

@@ -17,6 +17,7 @@ from whyray.errors import SettingError, UnknownName, UnmetNeed, WeightsError
 from whyray.io.weights import save_weights
 from whyray.models._layers import layers, probe_input
 from whyray.models._resolve import load_model
+from whyray.models._taps import parts, tensors
 from whyray.models._torch import TorchClassifier
 from whyray.models.wrapped import wrap
 from whyray.registry import explainer
@@ -334,3 +335,11 @@ def test_unknown_models_and_devices() -> None:
 def test_what_is_no_module_is_said() -> None:
     with pytest.raises(SettingError, match="function came as the model"):
         wrap(lambda x: x, findings=["edema"], size=32)  # type: ignore[arg-type]
+
+
+def test_the_quick_walk_finds_what_torch_finds() -> None:
+    module = FunctionalCnn()
+    module.register_module("absent", None)
+    module.register_buffer("count", torch.zeros(3), persistent=False)
+    assert {id(p) for p in parts(module)} == {id(m) for m in module.modules()}
+    assert {id(t) for t in tensors(module)} == {id(t) for t in (*module.parameters(), *module.buffers())}

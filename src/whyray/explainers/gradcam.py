@@ -96,10 +96,12 @@ def head_gradients(classifier: Classifier, features: Tensor, columns: Sequence[i
     import torch
 
     with torch.enable_grad():
-        copies = features.detach().unsqueeze(1).repeat(1, len(columns), 1, 1, 1).requires_grad_()  # [b, f, d, h', w']
+        copies = (
+            features.detach().contiguous().unsqueeze(1).repeat(1, len(columns), 1, 1, 1).requires_grad_()
+        )  # [b, f, d, h', w']
         logits = classifier.head("features", copies.flatten(0, 1)).reshape(*copies.shape[:2], -1)  # [b, f, all]
-        own = logits[:, range(len(columns)), columns].sum()
-        (gradient,) = torch.autograd.grad(own, copies)
+        asked = logits[:, range(len(columns)), columns].sum()
+        (gradient,) = torch.autograd.grad(asked, copies)
     return gradient.mean((3, 4))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SIDE = 24
 STRANGE, PLAUSIBLE, ALIKE = 1.2, 1.25, 0.5
 FAR_NEARER_INVERTED, FAR_NEARER_TURNED = 0.6, 0.7
-OUTER, ABOVE, BELOW = 0.474, 0.393, 0.462  # lungs in units of the drawn chest; fitted to 130 pairs of lung masks
+OUTER, ABOVE, BELOW = 0.472, 0.394, 0.465  # lungs in units of the drawn chest, by recipes/fit_frontal.py
 _NEAR = 0.02  # a drawn chest whose correlation is lower by so much counts 1 / e
 REFERENCE = Path(__file__).with_name("frontal.npz")
 
@@ -114,15 +114,17 @@ def chest(pixels: NDArray[np.float32]) -> Chest | None:
     here = look(pixels)
     if not here.frontal or here.nearer is not None:
         return None
-    alike = _correlations(thumbnail(pixels))
+    x, y, width, height = drawn(thumbnail(pixels))
+    return Chest(x, OUTER * width, y - ABOVE * height, y + BELOW * height)
+
+
+def drawn(small: Floats) -> tuple[float, float, float, float]:
+    """The drawn chest that is most like a thumbnail: x and y of its middle, its width and height, in shares of it."""
+    alike = _correlations(small)
     weights = np.exp((alike - alike.max()) / _NEAR)
     x, y, height, width = weights @ np.array(_places()) / weights.sum()
-
-    def share(place: float) -> float:  # thumbnails are drawn on the centres of their cells
-        return float((place * (SIDE - 1) + 0.5) / SIDE)
-
-    half = OUTER * width * (SIDE - 1) / SIDE
-    return Chest(share(x), float(half), share(y - ABOVE * height), share(y + BELOW * height))
+    step, half = (SIDE - 1) / SIDE, 0.5 / SIDE  # thumbnails are drawn on the centres of their cells
+    return float(x * step + half), float(y * step + half), float(width * step), float(height * step)
 
 
 def _correlations(small: Floats) -> Floats:

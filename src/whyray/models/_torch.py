@@ -18,7 +18,7 @@ from ..errors import InputError, UnknownName, UnmetNeed
 from ..types import Frame, Radiograph
 from ._familiar import distance
 from ._prepare import prepare
-from ._taps import Tap, output_tensor, quiet, reading
+from ._taps import Tap, output_tensor, quiet, reading, tensors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,8 +86,7 @@ class TorchClassifier(Classifier):
     @property
     def fingerprint(self) -> str:  # type: ignore[override]
         """sha256 of architecture, weights, preparation and finding order; hashed again when a tensor has changed."""
-        state = self._module.state_dict()
-        key = tuple((k, t.data_ptr(), t._version, t.device) for k, t in state.items())
+        key = tuple((t.data_ptr(), t._version, t.device) for t in tensors(self._module))
         if self._hashed[0] != key:
             about = {
                 "architecture": self.architecture or described(self._module),
@@ -95,7 +94,7 @@ class TorchClassifier(Classifier):
                 "columns": self.wiring.columns,
                 "preparation": asdict(self.card.preparation),
             }
-            self._hashed = key, fingerprint_of(about, state)
+            self._hashed = key, fingerprint_of(about, self._module.state_dict())
         return self._hashed[1]
 
     def with_layer(self, layer: str) -> TorchClassifier:
@@ -143,8 +142,7 @@ class TorchClassifier(Classifier):
 
     def _first(self) -> Tensor:
         """A parameter (or buffer) that says where the module lives and in which precision."""
-        floats = (t for t in (*self._module.parameters(), *self._module.buffers()) if t.is_floating_point())
-        return next(floats, torch.zeros(()))
+        return next((t for t in tensors(self._module) if t.is_floating_point()), torch.zeros(()))
 
     def _placed(self, x: Tensor) -> Tensor:
         """The input on the module's device and in its precision; raises InputError for another shape."""
