@@ -89,8 +89,9 @@ def quiet(module: nn.Module) -> Iterator[None]:
     with _LOCK:
         found = _QUIET.setdefault(module, _Flags())
         found.inside += 1
-        found.training += [m for m in parts(module) if m.training]
-        found.wanting += [p for m in parts(module) for p in m._parameters.values() if p is not None and p.requires_grad]
+        below = parts(module)
+        found.training += [m for m in below if m.training]
+        found.wanting += [p for m in below for p in m._parameters.values() if p is not None and p.requires_grad]
         for m in found.training:
             m.training = False
         for p in found.wanting:
@@ -116,10 +117,10 @@ def parts(module: nn.Module) -> list[nn.Module]:
     return found
 
 
-def tensors(module: nn.Module) -> Iterator[Tensor]:
+def tensors(module: nn.Module) -> list[Tensor]:
     """Parameters and buffers of all parts."""
-    for part in parts(module):
-        yield from (t for kept in (part._parameters, part._buffers) for t in kept.values() if t is not None)
+    held = (kept for part in parts(module) for kept in (part._parameters, part._buffers) if kept)
+    return [t for kept in held for t in kept.values() if t is not None]
 
 
 @contextlib.contextmanager
