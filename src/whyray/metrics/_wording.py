@@ -6,13 +6,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..text._lexicon import lowered
 from ..text.assertion import cues, lexicon
 from ._overlap import ORDERS, _ngrams, words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 GROUPS = 20
 EPSILON = 0.1  # for n-grams that no other text has, in self-BLEU
@@ -26,13 +30,14 @@ _EARLIER = re.compile(
 
 def distinct(texts: Sequence[str], n: int) -> float:
     """Different n-grams over all n-grams, 0..1 (Li et al., 2016); NaN without any."""
-    grams = [g for text in texts for g in _ngrams(words(text), n).elements()]
-    return len(set(grams)) / len(grams) if grams else math.nan
+    held = [_grams(text, n) for text in texts]
+    total = sum(grams.total() for grams in held)
+    return len(set().union(*held)) / total if total else math.nan
 
 
 def share_unique(texts: Sequence[str]) -> float:
     """Different texts (by their words) over all, 0..1; NaN without any."""
-    return len({tuple(words(t)) for t in texts}) / len(texts) if texts else math.nan
+    return len({_tokens(t) for t in texts}) / len(texts) if texts else math.nan
 
 
 def self_bleu(texts: Sequence[str]) -> float:
@@ -40,36 +45,46 @@ def self_bleu(texts: Sequence[str]) -> float:
 
     Sentence BLEU as in that benchmark: n-grams that no other text has count ``EPSILON``.
     """
-    tokens = [words(t) for t in texts if words(t)]
-    if len(tokens) < 2:
+    kept = [t for t in texts if _tokens(t)]
+    if len(kept) < 2:
         return math.nan
-    lengths = Counter(len(t) for t in tokens)
-    logs = np.zeros(len(tokens))
+    logs = np.zeros(len(kept))
     for n in ORDERS:
-        held = [_ngrams(t, n) for t in tokens]
-        top = _two_largest(held)
-        for i, grams in enumerate(held):
-            found = sum(min(count, _most_elsewhere(top[g], i)) for g, count in grams.items())
-            logs[i] += math.log((found or EPSILON) / max(1, grams.total())) / len(ORDERS)
+        found, totals = _found_elsewhere([_grams(t, n) for t in kept])
+        logs += np.log(np.where(found, found, EPSILON) / np.maximum(1, totals)) / len(ORDERS)
+    lengths = Counter(len(_tokens(t)) for t in kept)
     brevity = {n: min(0.0, 1 - _closest(lengths, n) / n) for n in lengths}
-    return float(np.exp(logs + [brevity[len(t)] for t in tokens]).mean())
+    return float(np.exp(logs + [brevity[len(_tokens(t))] for t in kept]).mean())
 
 
-def _two_largest(held: Sequence[Counter[Any]]) -> dict[Any, tuple[tuple[int, int], tuple[int, int]]]:
-    """n-gram -> the two largest (count, text that holds it); (0, -1) for none."""
-    top: dict[Any, tuple[tuple[int, int], tuple[int, int]]] = {}
-    for i, grams in enumerate(held):
-        for gram, count in grams.items():
-            first, second = top.get(gram, ((0, -1), (0, -1)))
-            if count > first[0]:
-                top[gram] = ((count, i), first)
-            elif count > second[0]:
-                top[gram] = (first, (count, i))
-    return top
+def _found_elsewhere(held: Sequence[Counter[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of each text how many of its n-grams another text has, at most as often as there; and how many it has at all."""
+    number: dict[Any, int] = {}
+    grams = np.array([number.setdefault(g, len(number)) for counts in held for g in counts], np.int64)
+    counts = np.array([c for counts in held for c in counts.values()], np.int64)
+    text = np.repeat(np.arange(len(held)), [len(counts) for counts in held])
+    order = np.lexsort((-counts, grams))  # by n-gram, the most first
+    first = np.searchsorted(grams[order], np.arange(len(number)))
+    most, whose = counts[order[first]], text[order[first]]
+    second = np.minimum(first + 1, len(order) - 1)
+    next_most = np.where(grams[order[second]] == np.arange(len(number)), counts[order[second]], 0)
+    next_most[first == second] = 0
+    elsewhere = np.where(whose[grams] == text, next_most[grams], most[grams])
+    sums = [
+        np.bincount(text, weights, len(held)).astype(np.int64) for weights in (np.minimum(counts, elsewhere), counts)
+    ]
+    return sums[0], sums[1]
 
 
-def _most_elsewhere(top: tuple[tuple[int, int], tuple[int, int]], i: int) -> int:
-    return top[1][0] if top[0][1] == i else top[0][0]
+@lru_cache(maxsize=100_000)
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(words(text))
+
+
+@lru_cache(maxsize=100_000)
+def _grams(text: str, n: int) -> Counter[tuple[str, ...]]:
+    """n-grams of a text, counted once: a jackknife asks for them again and again."""
+    return _ngrams(_tokens(text), n)
 
 
 def _closest(lengths: Counter[int], own: int) -> int:
