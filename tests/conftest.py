@@ -42,8 +42,10 @@ def with_artefacts() -> Callable[[Classifier], Context]:
     """classifier -> a context whose artefacts are untrained ones: enough for promises, not for pictures."""
 
     def context(classifier: Classifier) -> Context:
+        from whyray.models._narrators import KINDS
+
         makers = {"autoencoder": untrained_autoencoder, "patterns": untrained_bank}
-        makers |= {f"sentences-{n}": partial(untrained_sentences, network=n) for n in ("dpt", "ratchet", "tienet")}
+        makers |= {kind: partial(untrained_sentences, network=network) for (network, _), kind in KINDS.items()}
         makers["sentences-wenlex"] = untrained_weak
         return Context(artefact=lambda kind, _fingerprint: makers[kind](classifier))
 

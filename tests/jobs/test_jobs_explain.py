@@ -193,3 +193,7 @@ def test_sentences_join_the_default_where_the_model_has_a_generator(
     assert all(asked[name].audience == "lay" for name in ("template", "wenlex"))
     (folder / "artefact.json").write_text(json.dumps(about | {"fingerprint": "another"}))
     assert "wenlex" not in Plan().check(model)[0]
+    (folder / "artefact.json").write_text(json.dumps(about | {"kind": "sentences-ratchet-lay"}))
+    assert tuple(Plan().check(model)[0]) == ("gradcam", "template")  # a generator speaks to one audience
+    asked, _ = Plan(audience="lay").check(model)
+    assert tuple(asked) == ("gradcam", "template", "ratchet") and asked["ratchet"].audience == "lay"

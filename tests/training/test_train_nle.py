@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,15 @@ import torch
 from safetensors.torch import save_file
 
 import whyray
-from whyray.errors import FingerprintError, SettingError, Stopped, UnmetNeed, WeightsError
+from whyray.errors import DataError, FingerprintError, SettingError, Stopped, UnmetNeed, WeightsError
 from whyray.jobs.language import evaluate_language
 from whyray.models._artefacts import artefact_folder
 from whyray.models._narrators import KINDS, load_sentences
 from whyray.networks.decoder import Decoder
-from whyray.training._nle_measure import _shuffled
+from whyray.training._nle_measure import SIDES, ZONES, _named, _shuffled
 from whyray.training._nle_pairs import LABELS, Pair, pairs_of, states_of
 from whyray.training._nle_pretrained import fill
+from whyray.training.artefact_card import artefact_page
 from whyray.training.nle import NleTask, balance, forced, plan_from, train_nle
 from whyray.types import Case
 
@@ -65,7 +68,7 @@ def test_a_generator_and_its_classifier_belong_together(trained: Path) -> None:
 
 def test_it_explains_and_is_measured(trained: Path) -> None:
     classifier, picture = whyray.load_model(trained), whyray.testing.sample_radiographs(1)[0]
-    spec = f"dpt:sentences={trained},beams=2,longest=12"
+    spec = f"dpt:sentences={trained},beams=2,longest=12,uncalled=true"
     found = whyray.explain(classifier, picture, findings=["pneumonia", "Pleural Other"], explainers=["gradcam", spec])
     statement = found["pneumonia", spec]
     assert isinstance(statement, whyray.Statement) and statement.text
@@ -103,6 +106,51 @@ def test_one_for_a_classifier_that_stays_as_it_is(tmp_path: Path) -> None:
     other = train_nle(plan, tmp_path / "again", activations=folder / "cache/activations-train")
     tensors = [(place / "artefact.safetensors").read_bytes() for place in (folder, other)]
     assert tensors[0] == tensors[1]  # the same features, from a store that was there
+
+
+def test_a_generator_for_lay_readers_is_one_of_its_own(tmp_path: Path) -> None:
+    plan = plan_from(table("ratchet", classifier="mini", audience="lay", forcing="predictions"))
+    folder, mini = train_nle(plan, tmp_path), whyray.load_model("mini")
+    data = json.loads((folder / "artefact.json").read_text())
+    assert data["kind"] == "sentences-ratchet-lay" and data["facts"]["audience"] == "lay"
+    assert "- audience: lay" in artefact_page(data)
+    assert not (folder / "references.jsonl").exists()  # its evidence is read by lay words, which that command has not
+    rows = {(r["metric"], r["writer"]): r for r in data["facts"]["results"]}
+    assert rows["clev", "constant sentence"]["n"] and rows["grade", "reference"]["value"] < 10
+    assert "mass" in load_sentences(folder, "ratchet", mini.fingerprint, "lay").diagnoses
+    with pytest.raises(WeightsError, match="holds no sentences-ratchet;"):
+        load_sentences(folder, "ratchet", mini.fingerprint)
+    picture, spec = whyray.testing.sample_radiographs(1)[0], f"ratchet:sentences={folder},longest=12,uncalled=true"
+    made = whyray.explain(mini, picture, findings=["mass"], explainers=["gradcam", spec], audience="lay")
+    assert made["mass", spec].audience == "lay"  # type: ignore[union-attr]
+
+
+def test_what_a_clinician_wrote_is_not_taught_as_lay(tmp_path: Path) -> None:
+    picture = whyray.testing.sample_radiographs(1)[0]
+    told = Case("b", lambda: picture, {}, "p", report={"findings": "Left basal opacity may represent atelectasis."})
+    silent = Case("c", lambda: picture, {}, "p", report={"findings": "No effusion."})
+    with pytest.raises(DataError, match="b is explained in a clinician's words"):
+        pairs_of([told], tmp_path, audience="lay")
+    assert pairs_of([silent], tmp_path, audience="lay") == ()
+    phantoms = whyray.load_dataset("phantom:train=1").cases("train")
+    lay, clinician = (pairs_of(phantoms, tmp_path, audience=whom) for whom in ("lay", "clinician"))
+    assert [p.diagnosis for p in lay] == [p.diagnosis for p in clinician]
+    assert all(a.texts != b.texts for a, b in zip(lay, clinician, strict=True))
+
+
+def test_the_generators_of_mini_differ_in_their_audience_alone() -> None:
+    stages = tomllib.loads((Path(__file__).parents[2] / "recipes/mini.toml").read_text())["stage"]
+    clinician, lay = plan_from(stages["sentences"]), plan_from(stages["sentences_lay"])
+    assert dataclasses.replace(lay, name=clinician.name, audience="clinician") == clinician and lay.audience == "lay"
+
+
+def test_places_are_read_in_the_words_of_the_audience() -> None:
+    said = "A patch in the middle part of the right lung, right there."
+    pair = Pair(0, "mass", (said,), "", "")
+    texts = ["In the middle part of the right lung.", "In the lower part of the right lung."]
+    assert _named(ZONES["lay"], texts, [pair, pair]).tolist() == [1, 0]
+    assert _named(SIDES, texts, [pair, pair]).tolist() == [1, 1]
+    assert np.isnan(_named(ZONES["clinician"], ["A dot."], [pair])).all()
 
 
 def test_an_lstm_learns_its_sentences_by_heart(tmp_path: Path) -> None:
@@ -188,6 +236,7 @@ def test_published_weights_fit(tmp_path: Path) -> None:
         ({"vocabulary": 10}, "258 or more"),
         ({"classifier": "mini", "init": "somewhere"}, "leave out init"),
         ({"forcing": "nothing"}, "forcing"),
+        ({"audience": "friend"}, "audience"),
         ({"architektur": {}}, "did you mean architecture"),
     ],
 )
@@ -198,4 +247,6 @@ def test_a_plan_that_cannot_be_is_said(change: dict[str, Any], says: str) -> Non
 
 def test_without_a_generator_the_way_out_is_said() -> None:
     with pytest.raises(UnmetNeed, match="whyray train nle"):
-        artefact_folder(KINDS["tienet"], whyray.load_model("mini"))
+        artefact_folder(KINDS["tienet", "clinician"], whyray.load_model("mini"))
+    with pytest.raises(UnmetNeed, match="audience=lay"):
+        artefact_folder(KINDS["tienet", "lay"], whyray.load_model("mini"))

@@ -59,8 +59,8 @@ def explain(
             "-x",
             "--explainer",
             metavar="NAME[:KEY=VALUE,...]",
-            help="Explainer; again for more. Default: gradcam, template, and wenlex for a "
-            "model that has a generator of sentences.",
+            help="Explainer; again for more. Default: gradcam, template, and ratchet and wenlex for a "
+            "model that has their generators of sentences.",
             show_default=False,
         ),
     ] = None,

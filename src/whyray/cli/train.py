@@ -105,7 +105,7 @@ def nle(
     change: Change = None,
     threads: Threads = None,
 ) -> None:
-    """Train a generator of explaining sentences; OUT/generated.jsonl is for `whyray evaluate language`."""
+    """Train a generator of explaining sentences; OUT/generated.jsonl is for `whyray evaluate language` (clinicians)."""
     from .. import api
     from . import show
 
@@ -113,9 +113,8 @@ def nle(
     changes = with_names(change, classifier=model)
     with show.progress("train") as reporter:
         made = api.train_nle(plan, out, activations=activations, changes=changes, report=reporter)
-    typer.echo(
-        f"trained: whyray evaluate language {made}/generated.jsonl --references {made}/references.jsonl", err=True
-    )
+    measure = f"whyray evaluate language {made}/generated.jsonl --references {made}/references.jsonl"
+    typer.echo(f"trained: {measure if (made / 'generated.jsonl').is_file() else made}", err=True)
 
 
 @app.command()

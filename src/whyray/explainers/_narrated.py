@@ -8,63 +8,88 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..contracts import Asked, Capability, Classifier, Context, Explainer, in_range
+from ..errors import SettingError
 from ..explanations import Explanation, Statement
 from ..networks.decoding import Decoding, Written
 from ..types import Provenance, Radiograph
-from ._cited import NO_EVIDENCE, NO_SENTENCE, NO_WORDS, cited, doubts, made_of, probabilities, rests_on
+from ._cited import (
+    NO_EVIDENCE,
+    NO_SENTENCE,
+    NO_WORDS,
+    NOT_CALLED,
+    called,
+    cited,
+    doubts,
+    made_of,
+    map_of,
+    probabilities,
+    rests_on,
+    words,
+)
+from ._template_words import AUDIENCES, Audience
+from ._wenlex_words import side_notes, side_share
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..models._narrators import Sentences
-
-NOTE = "A learned sentence: what such a picture is called, not what the classifier computed."
 
 
 @dataclass(frozen=True)
 class Narrated(Explainer):
-    """A sentence that a trained network writes on each finding, from the last feature map and the prediction.
+    """A sentence that a trained network writes on each called finding, from the last feature map and the prediction.
 
+    audience  "clinician" or "lay": each has a generator of its own.
     beams     hypotheses of the search; 1 = greedy.
     repeat    no run of this many tokens comes twice; 0 = no such rule.
     longest   most tokens of a sentence.
     length    exponent of the length by which a sentence's log-probability is divided.
     sentences  the generator's folder; empty = the one that belongs to the classifier.
+    uncalled  also findings that the classifier does not call.
 
     It rests on the explanations of the finding, and of what the sentence cites, that were made before it. Checks:
-    "log_probability" (mean a token), "ended" (0 where the sentence was cut off), and for what the sentence cites
-    "probability_lung_opacity" ... where the classifier predicts it.
+    "log_probability" (mean a token), "ended" (0 where the sentence was cut off), "evidence_on_side" (share of the
+    positive evidence of gradcam on the side that the sentence names), "reading_grade" (Flesch-Kincaid, years of
+    school), and for what the sentence cites "probability_lung_opacity" ... where the classifier predicts it.
     """
 
     kind: ClassVar[str] = "statement"
     needs: ClassVar[frozenset[Capability]] = frozenset({"features"})
     requires: ClassVar[tuple[str, ...]] = ("gradcam",)
+    version: ClassVar[int] = 2
     cost: ClassVar[float] = 10.0
     network: ClassVar[Literal["dpt", "ratchet", "tienet"]]
 
+    audience: Audience = "clinician"
     beams: int = 3
-    repeat: int = 3
+    repeat: int = 6
     longest: int = 48
     length: float = 1.0
     sentences: str = ""
+    uncalled: bool = False
 
     def __post_init__(self) -> None:
+        if self.audience not in AUDIENCES:
+            raise SettingError(f"setting audience={self.audience!r:.40} came; give {' or '.join(AUDIENCES)}")
         in_range("beams", self.beams, 1, 32)
         in_range("repeat", self.repeat, 0, 32)
         in_range("longest", self.longest, 1, 256)
         in_range("length", self.length, 0, 4)
 
+    @property
+    def artefact(self) -> str:
+        """The kind of the generator that this network and audience need."""
+        from ..models._narrators import KINDS
+
+        return KINDS[self.network, self.audience]
+
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
     ) -> list[dict[str, Explanation]]:
-        """One Statement a finding; the findings of a picture share its pass. Why one has none is in
+        """One Statement a called finding; the findings of a picture share its pass. Why one has none is in
         ``context.abstained``."""
         import torch
 
-        from ..models._narrators import KINDS
-
         asked = Asked(self, classifier, radiographs, findings, context)
-        generator = context.resolved(KINDS[self.network], classifier, self._find, self.sentences)
+        generator = context.resolved(self.artefact, classifier, self._find, self.sentences)
         results: list[dict[str, Explanation]] = []
         for i, (radiograph, frame) in enumerate(zip(asked.radiographs, asked.frames, strict=True)):
             started = time.monotonic()
@@ -73,14 +98,16 @@ class Narrated(Explainer):
                 features = taps["features"].float().cpu()
                 prediction = generator.prediction(logits.cpu(), features)
             values = dict(zip(classifier.findings, logits[0].double().tolist(), strict=True))
+            picture = _Picture(self, asked, radiograph, generator, values)
             made: dict[str, Explanation] = {}
-            for finding in asked.findings:
-                said = self._said(generator, features, prediction, finding, made_of(context, radiograph, finding))
-                if isinstance(said, str):
-                    context.abstained[radiograph.sha256, finding] = said
+            for finding in (f for f in asked.findings if picture.may_speak(f)):
+                decoding = Decoding(self.beams, self.longest, self.repeat, self.length)
+                text, written = generator.narrate(features, prediction, finding, decoding)
+                provenance = asked.provenance(radiograph, frame, time.monotonic() - started)
+                if text:
+                    made[finding] = picture.statement(finding, text, written, provenance)
                 else:
-                    provenance = asked.provenance(radiograph, frame, time.monotonic() - started)
-                    made[finding] = _statement(finding, *said, values, provenance, asked)
+                    picture.abstain(finding, NO_WORDS)
             results.append(made)
             context.step((i + 1) / len(asked.frames))
         return results
@@ -88,40 +115,64 @@ class Narrated(Explainer):
     def _find(self, classifier: Classifier, folder: str) -> Sentences:
         from ..models._narrators import sentences_for
 
-        return sentences_for(classifier, self.network, folder)
-
-    def _said(
-        self, generator: Sentences, features: Tensor, prediction: Tensor, finding: str, earlier: Sequence[str]
-    ) -> tuple[str, Written] | str:
-        """A sentence, or why there is none."""
-        words = finding.replace("_", " ")
-        if finding not in generator.diagnoses:
-            return NO_SENTENCE.format(words=words)
-        if not earlier:
-            return NO_EVIDENCE.format(words=words)
-        decoding = Decoding(self.beams, self.longest, self.repeat, self.length)
-        text, written = generator.narrate(features, prediction, finding, decoding)
-        return (text, written) if text else NO_WORDS.format(words=words)
+        return sentences_for(classifier, self.network, folder, self.audience)
 
 
-def _statement(
-    finding: str, text: str, written: Written, logits: dict[str, float], provenance: Provenance, asked: Asked
-) -> Statement:
-    """With what it cites beside what the classifier says of that."""
-    evidence = cited(text, finding)
-    known = probabilities(evidence, logits, asked.classifier.card)
-    picture = next(r for r in asked.radiographs if r.sha256 == provenance.image_sha256)
-    cut = () if written.ended else ("The sentence was cut off.",)
-    return Statement(
-        finding=finding,
-        provenance=provenance,
-        checks={
-            "log_probability": written.score,
-            "ended": float(written.ended),
-            **{f"probability_{f}": p for f, p in known.items()},
-        },
-        notes=(*doubts(evidence, known), *cut, NOTE),
-        text=text,
-        audience="clinician",
-        evidence=rests_on(asked.context, picture, (finding, *evidence)),
-    )
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """One radiograph: on which findings there is something to say, and what."""
+
+    explainer: Narrated
+    asked: Asked
+    radiograph: Radiograph
+    generator: Sentences
+    logits: dict[str, float]
+
+    def may_speak(self, finding: str) -> bool:
+        """Whether a sentence is written at all; else the reason is recorded."""
+        if finding not in self.generator.diagnoses:
+            return self.abstain(finding, NO_SENTENCE)
+        if not made_of(self.asked.context, self.radiograph, finding):
+            return self.abstain(finding, NO_EVIDENCE)
+        if not (self.explainer.uncalled or self._called(finding)):
+            return self.abstain(finding, NOT_CALLED)
+        return True
+
+    def abstain(self, finding: str, reason: str) -> bool:
+        """Record why there is no sentence."""
+        self.asked.context.abstained[self.radiograph.sha256, finding] = reason.format(words=finding.replace("_", " "))
+        return False
+
+    def statement(self, finding: str, text: str, written: Written, provenance: Provenance) -> Statement:
+        """With what it cites beside what the classifier says of that."""
+        from ..metrics._wording import grade
+        from ..text.attributes import side_of
+
+        audience = self.explainer.audience
+        evidence, table = cited(text, finding, audience), words()[audience]
+        known = probabilities(evidence, self.logits, self.asked.classifier.card)
+        side = side_of(text)
+        share = side_share(side, map_of(self.asked.context, self.radiograph, finding))
+        held = {"uncalled": not self._called(finding), "cut": not written.ended, "learned": True}
+        return Statement(
+            finding=finding,
+            provenance=provenance,
+            checks={
+                "log_probability": written.score,
+                "ended": float(written.ended),
+                **({"evidence_on_side": share} if side else {}),
+                "reading_grade": round(grade(text), 1),
+                **{f"probability_{f}": p for f, p in known.items()},
+            },
+            notes=(
+                *doubts(evidence, known, audience),
+                *side_notes(side, share, audience),
+                *(table[key] for key, on in held.items() if on),
+            ),
+            text=text,
+            audience=audience,
+            evidence=rests_on(self.asked.context, self.radiograph, (finding, *evidence)),
+        )
+
+    def _called(self, finding: str) -> bool:
+        return called(finding, self.logits, self.asked.classifier.card)

@@ -150,10 +150,7 @@ class _Speaker:
 
     def name(self, finding: str) -> str:
         """As this reader knows it, for the middle of a sentence."""
-        if self.audience == "lay":
-            return str(self.table["names"].get(finding, finding.replace("_", " ")))
-        name = display_name(finding)
-        return name if name.isupper() else name[:1].lower() + name[1:]
+        return name_of(finding, self.audience)
 
     def number(self, probability: float | None) -> str:
         """A probability as this reader is told it: per cent, or so many in 100."""
@@ -164,6 +161,14 @@ class _Speaker:
     def fill(self, key: str, **values: str) -> str:
         """One sentence of the table."""
         return str(self.table[key].format(**values))
+
+
+def name_of(finding: str, audience: Audience) -> str:
+    """A finding as a reader knows it, for the middle of a sentence."""
+    if audience == "lay":
+        return str(words()["lay"]["names"].get(finding, finding.replace("_", " ")))
+    name = display_name(finding)
+    return name if name.isupper() else name[:1].lower() + name[1:]
 
 
 def percent(share: float) -> str:

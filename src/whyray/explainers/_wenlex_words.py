@@ -52,6 +52,12 @@ def notes(said: Said, side: str, share: float, called: bool, audience: Audience)
     return tuple(table[key].format(**filled) for key in keys if key and table[key])
 
 
+def side_notes(side: str, share: float, audience: Audience) -> tuple[str, ...]:
+    """What a map says of the side that a sentence names, if anything."""
+    text = words()[audience].get(_side_key(side, share), "")
+    return (text.format(side=side, share=percent(share)),) if text else ()
+
+
 def side_share(side: str, attribution: Attribution | None) -> float:
     """Share 0..1 of a map's positive evidence that lies on the patient's ``side``; of "both" on the weaker one. NaN
     where there is no side, map or evidence. In a frontal radiograph the patient's right is on the picture's left."""

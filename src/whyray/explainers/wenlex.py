@@ -9,15 +9,25 @@ from typing import ClassVar, get_args
 
 from ..contracts import Asked, Capability, Classifier, Context, Explainer, in_range
 from ..errors import SettingError
-from ..explanations import Attribution, Explanation, Statement
-from ..models._predict import predictions
+from ..explanations import Explanation, Statement
 from ..types import Provenance, Radiograph
-from ._cited import NO_EVIDENCE, NO_SENTENCE, NO_WORDS, cited, doubts, made_of, probabilities, rests_on
+from ._cited import (
+    NO_EVIDENCE,
+    NO_SENTENCE,
+    NO_WORDS,
+    NOT_CALLED,
+    called,
+    cited,
+    doubts,
+    made_of,
+    map_of,
+    probabilities,
+    rests_on,
+)
 from ._round_trip import Reader, Said, Wording, decoding_of
 from ._template_words import AUDIENCES, Audience, percent
 from ._wenlex_words import notes, side_share
 
-NOT_CALLED = "the classifier does not call {words}, and the sentences speak for what it calls (uncalled=true: for all)"
 NO_GAIN = "read back by its words alone, the sentence on {words} tells no more of this picture than the diagnosis does"
 TOO_LITTLE = "read back by its words alone, the sentence on {words} keeps {kept} of what was meant, of {least} asked"
 
@@ -135,8 +145,8 @@ class _Picture:
 
         evidence, side = cited(said.text, said.finding), side_of(said.text)
         known = probabilities(evidence, self.logits, self.asked.classifier.card)
-        share = side_share(side, self._map(said.finding))
-        trip, called = said.trip, self._called(said.finding)
+        share = side_share(side, map_of(self.asked.context, self.radiograph, said.finding))
+        trip, on = said.trip, self._called(said.finding)
         return Statement(
             finding=said.finding,
             provenance=provenance,
@@ -151,28 +161,14 @@ class _Picture:
                 "reading_grade": round(grade(said.text), 1),
                 **{f"probability_{f}": p for f, p in known.items()},
             },
-            notes=(*doubts(evidence, known), *notes(said, side, share, called, self.explainer.audience)),
+            notes=(*doubts(evidence, known), *notes(said, side, share, on, self.explainer.audience)),
             text=said.text,
             audience=self.explainer.audience,
             evidence=rests_on(self.asked.context, self.radiograph, (said.finding, *evidence)),
         )
 
     def _called(self, finding: str) -> bool:
-        import numpy as np
-
-        card = self.asked.classifier.card
-        return predictions(np.array([[self.logits[finding]]]), (finding,), card)[0][0].positive
-
-    def _map(self, finding: str) -> Attribution | None:
-        """The map of gradcam of this run, of a radiograph that is no lateral."""
-        if self.radiograph.view == "LATERAL":
-            return None
-        found = (
-            made
-            for (sha256, f, label), made in self.asked.context.earlier.items()
-            if (sha256, f) == (self.radiograph.sha256, finding) and label.partition(":")[0] == "gradcam"
-        )
-        return next((made for made in found if isinstance(made, Attribution)), None)
+        return called(finding, self.logits, self.asked.classifier.card)
 
     def _abstain(self, finding: str, reason: str, **filled: str) -> bool:
         words = finding.replace("_", " ")

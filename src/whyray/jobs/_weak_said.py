@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..explainers._round_trip import Reader
-from ..metrics.language import CONSTANT
+from ..metrics.language import CONSTANT, CONSTANTS
 from ..text.nle_database import Entry
 from ..types import array_hash
 from ._weak_seen import PIECE, Seen
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 GENERATED, FIXED, DRAWN = "wenlex", "constant sentence", "database sentence"
-CONSTANTS = {"lay": "There is a hazy spot in the lung, which may be a sign of illness."}
 ENCODED = 256  # texts at a time
 
 

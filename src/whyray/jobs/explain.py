@@ -60,7 +60,9 @@ class Plan:
             raise SettingError(f"a budget of {self.budget:g} s came; give the seconds an image may take, more than 0")
         if self.audience not in ("", "clinician", "lay"):
             raise SettingError(f"the audience {self.audience!r:.40} came; give clinician or lay")
-        asked = {spec: self._explainer(spec) for spec in self.explainers or default_explainers(classifier)}
+        asked = {
+            spec: self._explainer(spec) for spec in self.explainers or default_explainers(classifier, self.audience)
+        }
         return asked, tuple(dict.fromkeys(finding_of(classifier, f) for f in self.findings))
 
     def _explainer(self, spec: str) -> Explainer:
@@ -182,16 +184,21 @@ def run_explainers(
     return results
 
 
-def default_explainers(classifier: Classifier) -> tuple[str, ...]:
-    """``DEFAULT_EXPLAINERS``, and wenlex where a generator of sentences belongs to the classifier."""
+def default_explainers(classifier: Classifier, audience: str = "") -> tuple[str, ...]:
+    """``DEFAULT_EXPLAINERS``, and those whose generator of sentences for this audience belongs to the classifier."""
     from ..models._artefacts import artefact_folder
+    from ..models._narrators import KINDS
     from ..models._wenlex import KIND
 
-    try:
-        artefact_folder(KIND, classifier)
-    except UnmetNeed:
-        return DEFAULT_EXPLAINERS
-    return (*DEFAULT_EXPLAINERS, "wenlex")
+    kinds = {network: kind for (network, whom), kind in KINDS.items() if whom == (audience or "clinician")}
+    found = []
+    for name, kind in {**kinds, "wenlex": KIND}.items():
+        try:
+            artefact_folder(kind, classifier)
+        except UnmetNeed:
+            continue
+        found.append(name)
+    return (*DEFAULT_EXPLAINERS, *found)
 
 
 def finding_of(classifier: Classifier, label: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..contracts import Classifier, Dataset
+from ..contracts import Classifier, Dataset, Explainer
 from ..errors import DataError, SettingError, UnknownName, UnmetNeed
 from ..io.whole import disk_errors, write_whole
 from ..text.nle_database import SHIPPED, Entry, read_database
@@ -178,7 +178,7 @@ def voices_of(classifier: Classifier, plan: WeakPlan, skipped: dict[str, str]) -
         asked, _ = Plan(explainers=(*one.requires, spec), seed=plan.seed, audience=plan.audience).check(classifier)
         try:
             check_needs(one, classifier, asked)
-            _artefact(classifier, one.name)
+            _artefact(classifier, one)
         except UnmetNeed as reason:
             skipped[spec] = str(reason)
             continue
@@ -186,13 +186,13 @@ def voices_of(classifier: Classifier, plan: WeakPlan, skipped: dict[str, str]) -
     return out
 
 
-def _artefact(classifier: Classifier, name: str) -> None:
+def _artefact(classifier: Classifier, explainer: Explainer) -> None:
     """Raises UnmetNeed where an explainer needs a trained generator that is not there."""
+    from ..explainers._narrated import Narrated
     from ..models._artefacts import artefact_folder
-    from ..models._narrators import KINDS
 
-    if name in KINDS:
-        artefact_folder(KINDS[name], classifier)
+    if isinstance(explainer, Narrated) and not explainer.sentences:
+        artefact_folder(explainer.artefact, classifier)
 
 
 def _truth_rows(table: Table, seen: Seen, rows: Rows, writers: Mapping[str, Said], skipped: dict[str, str]) -> None:

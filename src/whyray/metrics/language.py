@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONSTANT",
+    "CONSTANTS",
     "DIVERSITY",
     "METRICS",
     "Overlap",
@@ -53,6 +54,7 @@ __all__ = [
 ]
 
 CONSTANT = "There is an opacity, which may represent atelectasis or pneumonia."
+CONSTANTS = {"clinician": CONSTANT, "lay": "There is a hazy spot in the lung, which may be a sign of illness."}
 DIVERSITY: Mapping[str, tuple[Callable[[Sequence[str]], float], str]] = {
     "distinct_1": (lambda texts: distinct(texts, 1), "distinct-1|tok:words"),
     "distinct_2": (lambda texts: distinct(texts, 2), "distinct-2|tok:words"),

@@ -13,6 +13,7 @@ from ..io.artefacts import NAME
 BUNDLED = Path(__file__).parent / "weights"
 MAKE = {"patterns": "build them (whyray patterns build)"}  # what is not trained by ``whyray train KIND``
 MAKE |= {f"sentences-{name}": "train one (whyray train nle)" for name in ("dpt", "ratchet", "tienet")}
+MAKE |= {f"{kind}-lay": "train one (whyray train nle PLAN --set audience=lay)" for kind in list(MAKE)[1:]}
 MAKE |= {"sentences-wenlex": "train one (whyray train wenlex)"}
 
 

@@ -17,7 +17,9 @@ from ..text.bpe import BytePairs, from_json
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-KINDS: dict[str, str] = {name: f"sentences-{name}" for name in ("dpt", "ratchet", "tienet")}
+NETWORKS: tuple[Network, ...] = ("dpt", "ratchet", "tienet")
+KINDS: dict[tuple[str, str], str] = {(name, "clinician"): f"sentences-{name}" for name in NETWORKS}
+KINDS |= {(name, "lay"): f"sentences-{name}-lay" for name in NETWORKS}
 SETTINGS = {
     "dpt": {"pool", "width", "layers", "heads", "hidden", "words"},
     "ratchet": {"pool", "width", "layers", "heads", "hidden", "words"},
@@ -95,7 +97,7 @@ def build(
         raise WeightsError(f"the generator {dict(architecture)!r:.120} cannot be built: {error}") from None
 
 
-def load_sentences(folder: str | Path, network: str, fingerprint: str) -> Sentences:
+def load_sentences(folder: str | Path, network: str, fingerprint: str, audience: str = "clinician") -> Sentences:
     """The generator in an artefact's folder. Raises WeightsError where it is missing or damaged, FingerprintError where
     it belongs to another classifier."""
     from torch import nn
@@ -103,7 +105,7 @@ def load_sentences(folder: str | Path, network: str, fingerprint: str) -> Senten
     from ..io.artefacts import load_artefact
     from ..io.weights import load_into, widened
 
-    artefact = load_artefact(Path(folder), KINDS[network], fingerprint)
+    artefact = load_artefact(Path(folder), KINDS[network, audience], fingerprint)
     facts = artefact.facts
     tokenizer = from_json(facts["tokenizer"])
     reads = facts["reads"]
@@ -116,8 +118,9 @@ def load_sentences(folder: str | Path, network: str, fingerprint: str) -> Senten
     return Sentences(name, network, module, tokenizer, tuple(facts["diagnoses"]), states, fingerprint, facts)  # type: ignore[arg-type]
 
 
-def sentences_for(classifier: Classifier, network: str, folder: str = "") -> Sentences:
+def sentences_for(classifier: Classifier, network: str, folder: str = "", audience: str = "clinician") -> Sentences:
     """The one named, else the one that belongs to the classifier. Raises UnmetNeed where there is none."""
     from ._artefacts import artefact_folder
 
-    return load_sentences(folder or artefact_folder(KINDS[network], classifier), network, classifier.fingerprint)
+    found = folder or artefact_folder(KINDS[network, audience], classifier)
+    return load_sentences(found, network, classifier.fingerprint, audience)

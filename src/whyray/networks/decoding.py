@@ -18,14 +18,15 @@ class Decoding:
 
     beams    hypotheses kept; 1 = greedy.
     longest  most tokens of a sentence.
-    repeat   no run of this many tokens comes twice; 0 = no such rule.
+    repeat   no run of this many tokens comes twice; 0 = no such rule. Few are too strict: "the left lung" may be named
+             twice, and where that is forbidden it is right the second time.
     length   exponent of the length by which a log-probability is divided; 0 favours short sentences.
     patience it ends when this many times ``beams`` hypotheses have (Kasai et al., 2022).
     """
 
     beams: int = 3
     longest: int = 48
-    repeat: int = 3
+    repeat: int = 6
     length: float = 1.0
     patience: int = 1
 

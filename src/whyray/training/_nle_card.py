@@ -10,6 +10,7 @@ MEASURES = {
     "side": "names the reference's side",
     "zone": "names the reference's zone",
     "changed": "differs from the sentence on the shuffled image",
+    "grade": "reading grade (Flesch-Kincaid, years of school)",
 }
 
 
@@ -24,6 +25,7 @@ def nle_lines(data: Mapping[str, Any]) -> Iterator[str]:
         f"- network: {architecture['network']} ({shape}), for the classifier `{facts['classifier']}`, fingerprint "
         f"`{data['fingerprint'][:16]}`: {named}"
     )
+    yield f"- audience: {facts.get('audience', 'clinician')}"
     yield f"- licence of the weights: {facts['licence']}"
     epochs, minutes = provenance["plan"]["loop"]["epochs"], provenance["seconds"] / 60
     yield f"- training: {epochs} epochs, {minutes:.0f} minutes, {trained} pairs of picture and sentence"

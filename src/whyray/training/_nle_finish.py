@@ -42,7 +42,8 @@ def finished(task: NleTask, trained: Trained, out: Path, report: Report | None =
     signature = score_of(task, task.val, *_validated(task, module))[1]
     split = task.split("test", report)
     texts, told = written(task, module, split, split.pairs)
-    write_files(task, split, texts, told, out)
+    if task.plan.audience == "clinician":  # the labeller of ``whyray evaluate language`` reads no lay words
+        write_files(task, split, texts, told, out)
     facts = {
         "name": task.plan.name,
         "architecture": dict(task.plan.architecture),
@@ -52,6 +53,7 @@ def finished(task: NleTask, trained: Trained, out: Path, report: Report | None =
             "predictions": task.train.seen.predictions,
             "states": task.classifier is None,
         },
+        "audience": task.plan.audience,
         "diagnoses": list(task.diagnoses),
         "tokenizer": task.tokenizer.to_json(),
         "classifier": task.classifier.name if task.classifier else task.plan.name,
@@ -67,9 +69,8 @@ def finished(task: NleTask, trained: Trained, out: Path, report: Report | None =
             "seconds": trained.seconds,
         },
     }
-    return save_artefact(
-        out, Artefact(KINDS[task.plan.architecture["network"]], fingerprint, tensors(task, module), facts)
-    )
+    kind = KINDS[task.plan.architecture["network"], task.plan.audience]
+    return save_artefact(out, Artefact(kind, fingerprint, tensors(task, module), facts))
 
 
 def tensors(task: NleTask, module: nn.Module) -> dict[str, Tensor]:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..metrics._clev import Evidence, cited
+from ..metrics._clev import Evidence
 from ..metrics._intervals import REPLICATES, patient_weights
-from ..metrics.language import CONSTANT
-from ..text.labeller import RuleLabeller
-from ._nle_pairs import LABELS, Pair
-from ._nle_score import written
+from ..metrics._wording import grade
+from ..metrics.language import CONSTANTS
+from ._nle_pairs import Pair
+from ._nle_score import reader, written
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from ..datasets._phantom_nle import Audience
     from .nle import NleTask, Split
 
     Array = NDArray[np.float64]
 
 SIDES = ("left", "right", "bilateral", "both")
-ZONES = ("upper", "mid", "lower")
+ZONES: dict[Audience, tuple[str, ...]] = {
+    "clinician": ("upper", "mid", "lower"),
+    "lay": ("upper part", "middle part", "lower part"),
+}
 
 
 def measured(task: NleTask, module: nn.Module, split: Split, texts: Sequence[str]) -> list[dict[str, Any]]:
@@ -35,31 +39,35 @@ def measured(task: NleTask, module: nn.Module, split: Split, texts: Sequence[str
              its training sentences hold most often).
     changed  share of sentences that differ from those on the shuffled image.
     side, zone  share of the references' sides (zones) that the sentence names, on its own image and on the other one.
+    grade    Flesch-Kincaid grade of a sentence, by "generated" and "reference".
     """
     pairs = split.pairs
     if not pairs:
         return []
     others, _ = written(task, module, split, pairs, looks_at=_shuffled(pairs))
-    labeller = RuleLabeller(LABELS)
-    wanted = [cited(p.texts[0], p.diagnosis, labeller) for p in pairs]
-    usual = _usual(task.train.pairs, labeller)
+    audience = task.plan.audience
+    read = reader(audience)
+    wanted = [read(p.texts[0], p.diagnosis) for p in pairs]
+    usual = _usual(task.train.pairs, read)
 
     def clev(written_texts: Sequence[str]) -> Array:
-        found = [cited(text, p.diagnosis, labeller) for text, p in zip(written_texts, pairs, strict=True)]
+        found = [read(text, p.diagnosis) for text, p in zip(written_texts, pairs, strict=True)]
         return np.array([a == b for a, b in zip(found, wanted, strict=True)], float)
 
     columns: dict[tuple[str, str], Array] = {
         ("clev", "generated"): clev(texts),
         ("clev", "shuffled image"): clev(others),
-        ("clev", "constant sentence"): clev([CONSTANT] * len(pairs)),
+        ("clev", "constant sentence"): clev([CONSTANTS[audience]] * len(pairs)),
         ("clev", "constant a diagnosis"): np.array(
             [usual.get(p.diagnosis) == w for p, w in zip(pairs, wanted, strict=True)], float
         ),
         ("changed", "generated"): np.array([a != b for a, b in zip(texts, others, strict=True)], float),
     }
-    for name, words in (("side", SIDES), ("zone", ZONES)):
+    for name, words in (("side", SIDES), ("zone", ZONES[audience])):
         for writer, held in (("generated", texts), ("shuffled image", others)):
             columns[name, writer] = _named(words, held, pairs)
+    columns["grade", "generated"] = np.array([grade(text) for text in texts])
+    columns["grade", "reference"] = np.array([grade(p.texts[0]) for p in pairs])
     columns["clev_difference", "generated less constant sentence"] = (
         columns["clev", "generated"] - columns["clev", "constant sentence"]
     )
@@ -79,11 +87,11 @@ def _shuffled(pairs: Sequence[Pair]) -> list[int]:
     return out
 
 
-def _usual(pairs: Sequence[Pair], labeller: RuleLabeller) -> dict[str, Evidence]:
+def _usual(pairs: Sequence[Pair], read: Callable[[str, str], Evidence]) -> dict[str, Evidence]:
     """diagnosis -> the evidence its sentences cite most often."""
     counts: dict[str, Counter[Evidence]] = {}
     for pair in pairs:
-        counts.setdefault(pair.diagnosis, Counter())[cited(pair.texts[0], pair.diagnosis, labeller)] += 1
+        counts.setdefault(pair.diagnosis, Counter())[read(pair.texts[0], pair.diagnosis)] += 1
     return {diagnosis: found.most_common(1)[0][0] for diagnosis, found in counts.items()}
 
 
@@ -91,10 +99,14 @@ def _named(words: Sequence[str], texts: Sequence[str], pairs: Sequence[Pair]) ->
     """1 where a text names the words of this kind that its reference names, else 0; NaN where that names none."""
     out = []
     for text, pair in zip(texts, pairs, strict=True):
-        wanted = {w for w in words if w in pair.texts[0].lower().split()}
-        found = {w for w in words if w in text.lower().split()}
+        wanted, found = ({w for w in words if f" {w} " in _spaced(said)} for said in (pair.texts[0], text))
         out.append(float(found == wanted) if wanted else np.nan)
     return np.array(out)
+
+
+def _spaced(text: str) -> str:
+    """In small letters, with one blank before, between and behind the words."""
+    return f" {' '.join(text.lower().split())} "
 
 
 def _row(metric: str, writer: str, values: Array, pairs: Sequence[Pair]) -> dict[str, Any]:

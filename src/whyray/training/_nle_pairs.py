@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..datasets._phantom_nle import explaining
+from ..datasets._phantom_nle import Audience, explaining
+from ..errors import DataError
 from ..findings import crosswalk
 from ..io.whole import disk_errors
 from ..text import nle
@@ -45,22 +46,32 @@ class Pair:
 
 
 def pairs_of(
-    cases: Sequence[Case], cache: Path, *, test: bool = False, report: Report | None = None
+    cases: Sequence[Case],
+    cache: Path,
+    *,
+    test: bool = False,
+    audience: Audience = "clinician",
+    report: Report | None = None,
 ) -> tuple[Pair, ...]:
     """All pairs, in the order of the cases.
 
     MIMIC-NLE's own lines where a case has them; else of a phantom its findings in our own grammar, whose phrases for
     test cases no training sentence has; else the explaining sentences that ``text/nle.py`` finds in the report.
+    Raises DataError where a lay ``audience`` would be told what a clinician wrote.
     """
     out: list[Pair] = []
     phantoms = _told([c for c in cases if "sites" in c.facts], cache, report)
     for i, case in enumerate(cases):
-        if "nles" in case.facts:
-            out += _published(i, case)
-        elif case.id in phantoms:
-            out += _phantom(i, case, phantoms[case.id], test)
-        else:
-            out += _found(i, case)
+        if case.id in phantoms and "nles" not in case.facts:
+            out += _phantom(i, case, phantoms[case.id], test, audience)
+            continue
+        written = _published(i, case) if "nles" in case.facts else _found(i, case)
+        if written and audience == "lay":
+            raise DataError(
+                f"{case.id} is explained in a clinician's words, and sentences for a lay audience were asked; "
+                "give audience=clinician, or data sets of phantoms alone"
+            )
+        out += written
     return tuple(out)
 
 
@@ -88,9 +99,9 @@ def _published(i: int, case: Case) -> list[Pair]:
     return out
 
 
-def _phantom(i: int, case: Case, facts: Mapping[str, Any], test: bool) -> list[Pair]:
+def _phantom(i: int, case: Case, facts: Mapping[str, Any], test: bool, audience: Audience) -> list[Pair]:
     rng = np.random.default_rng([7, int(case.id.removeprefix("phantom-")), int(test)])
-    drawn = [explaining(facts, test=test, rng=rng) for _ in range(1 if test else VARIANTS)]
+    drawn = [explaining(facts, test=test, rng=rng, audience=audience) for _ in range(1 if test else VARIANTS)]
     return [
         Pair(
             i,

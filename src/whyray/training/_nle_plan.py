@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ..datasets._phantom_nle import Audience
 from ..errors import SettingError
 from ..findings import crosswalk
 from ..findings import finding as canonical
@@ -27,6 +28,7 @@ class NlePlan:
     vision        {"network": "densenet", ...} and where it starts from (``init``, as in a classifier's plan).
     findings      of the classifier that is trained; MIMIC-NLE's ten.
     diagnoses     whose sentences are learned; empty = every one that occurs.
+    audience      "clinician", or "lay": sentences in plain words, which phantoms alone have.
     forcing       prediction that the generator reads while it learns: "labels" as published, or "predictions".
     image         weight of the classifier's loss beside that of the words; ``weighting``: states count
                   (1 / their share) ** weighting.
@@ -45,6 +47,7 @@ class NlePlan:
     init: str = ""
     findings: tuple[str, ...] = tuple(crosswalk("mimic-nle-10").values())
     diagnoses: tuple[str, ...] = ()
+    audience: Audience = "clinician"
     loop: LoopPlan = field(default_factory=lambda: LoopPlan(keep="best"))
     augment: Augment = field(default_factory=Augment)
     forcing: Literal["labels", "predictions"] = "labels"

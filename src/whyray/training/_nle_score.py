@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..metrics._clev import cited, clev_terms
+from ..datasets._phantom_nle import Audience
+from ..metrics._clev import Evidence, cited, clev_terms
 from ..metrics.classification import auc
 from ..metrics.language import auc_terms, overlap_terms, selection_term
 from ..models._narrators import prompt
 from ..networks.decoding import greedy
 from ..text.labeller import RuleLabeller
+from ..text.lay_evidence import lay_evidence
 from ._nle_pairs import LABELS, Pair
 
 if TYPE_CHECKING:
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
 
 BATCH = 32
 Check = Callable[[], None]
+
+
+def reader(audience: Audience) -> Callable[[str, str], Evidence]:
+    """(sentence, diagnosis) -> the evidence that it cites, read in the words of its audience."""
+    if audience == "lay":
+        return lay_evidence
+    labeller = RuleLabeller(LABELS)
+    return lambda text, diagnosis: cited(text, diagnosis, labeller)
 
 
 def written(
@@ -73,13 +83,12 @@ def score_of(
     """The criterion and its parts, 0..1, and the signature that names what its mean had to leave out."""
     if not pairs:
         return {"selection": 0.0}, "no pairs"
-    labeller = RuleLabeller(LABELS)
+    read, by = reader(task.plan.audience), "lay_evidence" if task.plan.audience == "lay" else "RuleLabeller"
     references = [p.texts[0] for p in pairs]
     found, wanted = (
-        [cited(text, p.diagnosis, labeller) for text, p in zip(held, pairs, strict=True)]
-        for held in (texts, references)
+        [read(text, p.diagnosis) for text, p in zip(held, pairs, strict=True)] for held in (texts, references)
     )
-    clev = clev_terms(found, wanted, "labeller:RuleLabeller|references:labelled")
+    clev = clev_terms(found, wanted, f"labeller:{by}|references:labelled")
     overlap = overlap_terms(texts, references, task.plan.bertscore or None)
     ones = np.ones((1, len(pairs)))
     binary = auc_terms(np.zeros((2, 1, 3)), np.zeros((2, 1, 3)))[1]

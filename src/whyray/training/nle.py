@@ -87,7 +87,8 @@ class NleTask(Task):
         """The cases of a split that have a pair, or all of them where a classifier learns from their labels."""
         plan, wanted = self.plan, set(self.plan.diagnoses or self.findings)
         every = [(source.spec, case) for source in plan.data for case in load_cases(source, name)]
-        pairs = pairs_of([case for _, case in every], self.cache, test=name == "test", report=report)
+        told = [case for _, case in every]
+        pairs = pairs_of(told, self.cache, test=name == "test", audience=plan.audience, report=report)
         pairs = tuple(p for p in pairs if p.diagnosis in wanted)
         listed = every[: plan.tested] if name == "test" else every
         pairs = tuple(p for p in pairs if p.case < len(listed))
