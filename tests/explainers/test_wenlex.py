@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from quadrants import Quadrants, Spelled, example, picture
 
 import whyray
@@ -165,17 +166,31 @@ def test_a_finding_that_is_not_called_gets_a_sentence_when_asked() -> None:
     assert any("makes another call" in n for n in made["nodule"].notes)
 
 
-def test_of_several_sentences_the_one_that_reads_back_best_is_given() -> None:
-    near_left = {**FOLLOWS.meant, "nodule": (0.62, 0.68, 0.5, 0.1)}
-    astray = dataclasses.replace(FOLLOWS, meant=near_left, several=4)
+def test_of_several_sentences_on_the_side_that_is_meant_the_one_that_reads_back_best_is_given() -> None:
+    faint = "A faint nodule in the left lung."  # reads back better than LEFT, and RIGHT better than both
+    sentences = {**SENTENCES, faint: (0.8, 0.45, 0.35, 0.4)}
+    astray = dataclasses.replace(
+        FOLLOWS, meant={**FOLLOWS.meant, "nodule": (0.62, 0.68, 0.5, 0.1)}, sentences=sentences, several=5
+    )
     free, _ = said(astray, "wenlex:wording=free,kept=0")
     chosen, _ = said(astray, "wenlex:kept=0")
     alone, _ = said(astray, "wenlex:kept=0,beams=1")
-    assert (free["nodule"].text, alone["nodule"].text, chosen["nodule"].text) == (LEFT, LEFT, RIGHT)
-    lay, _ = said(dataclasses.replace(astray, databases={"lay": BOTH}), "wenlex:audience=lay,kept=0")
-    assert lay["nodule"].text == LEFT  # written freely where nothing else is asked
-    with pytest.raises(SettingError, match="auto or phrases or free"):
+    assert (free["nodule"].text, alone["nodule"].text, chosen["nodule"].text) == (LEFT, LEFT, faint)
+    with pytest.raises(SettingError, match="phrases or free"):
         Wenlex(wording="loose")  # type: ignore[arg-type]
+
+
+class Elsewhere(Spelled):
+    """Free words name a side that no candidate names."""
+
+    def texts(self, z: torch.Tensor, beams: int = 1) -> list[str]:
+        return ["Nodules in both lungs."] * len(z)
+
+
+def test_where_no_sentence_is_on_the_side_that_is_meant_all_are_read_back() -> None:
+    known = {RIGHT: SENTENCES[RIGHT], PLAIN: SENTENCES[PLAIN]}
+    elsewhere = Elsewhere(FOLLOWS.meant, {**known, LEFT: SENTENCES[LEFT]}, {"clinician": BOTH[:2]}, several=3)
+    assert said(elsewhere, "wenlex:kept=0")[0]["nodule"].text == RIGHT
 
 
 def test_without_evidence_there_is_no_sentence() -> None:

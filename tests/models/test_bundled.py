@@ -82,26 +82,26 @@ def test_what_is_shipped_belongs_together_and_stays_small() -> None:
     assert sum(f.stat().st_size for f in SHIPPED.rglob("*") if f.is_file()) < 40e6
 
 
-def threes(tokens: Sequence[int]) -> list[tuple[int, ...]]:
-    """Every run of three."""
-    return list(zip(tokens, tokens[1:], tokens[2:]))
+def runs_of(tokens: Sequence[int], length: int) -> list[tuple[int, ...]]:
+    """Every run of so many tokens."""
+    return list(zip(*(tokens[i:] for i in range(length))))
 
 
-@pytest.mark.parametrize("audience", ["clinician", "lay"])
-def test_sentences_of_mini_are_made_of_known_phrases(audience: str) -> None:
-    """Any vector becomes a sentence on the diagnosis that was asked, every three tokens of which somebody wrote."""
+@pytest.mark.parametrize(("audience", "length"), [("clinician", 3), ("lay", 4)])
+def test_sentences_of_mini_are_made_of_known_phrases(audience: str, length: int) -> None:
+    """Any vector becomes a sentence on the diagnosis that was asked, every run of which somebody wrote."""
     import torch
 
     generator = weak_for(whyray.load_model("mini"))
     encode = generator.coder.tokenizer.encode
     for diagnosis in ("edema", "nodule"):
         known = [e.nle for e in read_database(audience) if e.diagnosis == diagnosis]
-        runs = {run for text in known for form in varied(text) for run in threes(encode(form))}
+        runs = {run for text in known for form in varied(text) for run in runs_of(encode(form), length)}
         z = torch.randn(2, generator.coder.width, generator=torch.Generator().manual_seed(0))
         for one in z:
             found = generator.candidates(one, diagnosis, audience, 8)
             assert 1 < len(found) <= 8 and len(set(found)) == len(found)
-            assert all(run in runs for text in found for run in threes(encode(text)))
+            assert all(run in runs for text in found for run in runs_of(encode(text), length))
 
 
 @pytest.mark.parametrize("audience", ["clinician", "lay"])

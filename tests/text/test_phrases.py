@@ -25,13 +25,18 @@ def every(phrases: Phrases, longest: int) -> set[str]:
     return done
 
 
-def test_runs_of_three_are_put_together_anew_and_nothing_else_is() -> None:
-    assert every(phrases_of(["abcd", "xbcy"], letters, END), 8) == {"abcd", "abcy", "xbcd", "xbcy"}
-    assert every(phrases_of(["abd", "xcd"], letters, END), 8) == {"abd", "xcd"}
+@pytest.mark.parametrize("run", [2, 3, 4])
+def test_runs_are_put_together_anew_and_nothing_else_is(run: int) -> None:
+    shared, short = "klm"[: run - 1], "klm"[: run - 2]
+    ends = [("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")]
+    assert every(phrases_of([f"a{shared}c", f"b{shared}d"], letters, run, END), 9) == {
+        f"{x}{shared}{y}" for x, y in ends
+    }
+    assert every(phrases_of([f"a{short}c", f"b{short}d"], letters, run, END), 9) == {f"a{short}c", f"b{short}d"}
 
 
 def test_what_was_never_seen_ends() -> None:
-    phrases = phrases_of(["ab"], letters, END)
+    phrases = phrases_of(["ab"], letters, 3, END)
     assert phrases.next(letters("")) == (ord("a"),) and phrases.next(letters("zz")) == (END,)
 
 

@@ -14,6 +14,7 @@ from ..contracts import Classifier
 from ..errors import UnmetNeed
 from ..metrics._overlap import words as words_of
 from ..models._predict import predictions
+from ..text.attributes import side_of
 from ..text.nle_database import mirrored
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from ..models._wenlex import WeakGenerator
     from ..types import Prediction
 
-Wording = Literal["auto", "phrases", "free"]
-BEAMS = {"phrases": 32, "free": 3}
+Wording = Literal["phrases", "free"]
+BEAMS: dict[Wording, int] = {"phrases": 32, "free": 3}
 FEW = 8  # candidates that are read back at a time
 
 
@@ -83,12 +84,6 @@ class _Examples:
     label: Tensor
 
 
-def decoding_of(wording: Wording, beams: int, audience: str) -> tuple[Literal["phrases", "free"], int]:
-    """How, and with how many hypotheses, a vector becomes words where "auto" and 0 were given."""
-    chosen = ("free" if audience == "lay" else "phrases") if wording == "auto" else wording
-    return chosen, beams or BEAMS[chosen]
-
-
 class Reader:
     """A generator that writes, and reads what it wrote, for one audience. Examples are encoded once a diagnosis.
 
@@ -96,13 +91,18 @@ class Reader:
     """
 
     def __init__(
-        self, generator: WeakGenerator, classifier: Classifier, audience: str, beams: int = 0, wording: Wording = "auto"
+        self,
+        generator: WeakGenerator,
+        classifier: Classifier,
+        audience: str,
+        beams: int = 0,
+        wording: Wording = "phrases",
     ) -> None:
         if audience not in generator.audiences:
             known = " and ".join(generator.audiences)
             raise UnmetNeed(f"the generator {generator.name} learned sentences for {known}; give audience={known}")
         self.generator, self.classifier, self.audience = generator, classifier, audience
-        self.wording, self.beams = decoding_of(wording, beams, audience)
+        self.wording, self.beams = wording, beams or BEAMS[wording]
         self._examples: dict[str, _Examples] = {}
 
     def said(self, features: Tensor, logits: Tensor, diagnoses: Sequence[str]) -> list[Said]:
@@ -134,9 +134,16 @@ class Reader:
             return self.generator.texts(z, self.beams)
         out = []
         for one, diagnosis, own, goal in zip(z, diagnoses, features, meant, strict=True):
-            texts = self.generator.candidates(one, diagnosis, self.audience, self.beams)
+            texts = self._candidates(one[None], diagnosis)
             out += [self._nearest(texts, own, _cosine(own, goal))] if texts else self.generator.texts(one[None])
         return out
+
+    def _candidates(self, z: Tensor, diagnosis: str) -> list[str]:
+        """Sentences of ``z [1, w]`` made of known phrases; those on the side that it would name in free words, where
+        there are any: pooled features, by which one is chosen, know no side."""
+        texts = self.generator.candidates(z[0], diagnosis, self.audience, self.beams)
+        side = side_of(self.generator.texts(z, BEAMS["free"])[0])
+        return [text for text in texts if side_of(text) == side] or texts
 
     def _nearest(self, texts: Sequence[str], own: Tensor, enough: float) -> str:
         """Of texts, the likeliest first, the one whose picture comes nearest to the features ``own [d]``; none is read

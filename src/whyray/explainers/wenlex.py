@@ -24,7 +24,7 @@ from ._cited import (
     probabilities,
     rests_on,
 )
-from ._round_trip import Reader, Said, Wording, decoding_of
+from ._round_trip import BEAMS, Reader, Said, Wording
 from ._template_words import AUDIENCES, Audience, percent
 from ._wenlex_words import notes, side_share
 
@@ -42,8 +42,7 @@ class Wenlex(Explainer):
     kept       least share of its gain over the diagnosis alone that a sentence keeps when it is read back by its words;
                below it, the sentence is not given. 0 = every sentence is given.
     wording    "phrases": put together from phrases of known sentences on the diagnosis, of several the one that reads
-               back best; "free": as published, word by word, and often not what anyone would say; "auto": phrases for
-               a clinician, free for a lay reader, whose sentences lost sides otherwise.
+               back best; "free": as published, word by word, and often not what anyone would say.
     beams      hypotheses when a vector becomes words; 0 = 32 of phrases, 3 free.
     uncalled   also findings that the classifier does not call.
 
@@ -59,13 +58,13 @@ class Wenlex(Explainer):
     kind: ClassVar[str] = "statement"
     needs: ClassVar[frozenset[Capability]] = frozenset({"features"})
     requires: ClassVar[tuple[str, ...]] = ("gradcam",)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     paper: ClassVar[str] = "Rio-Torto et al., WeNLEX, arXiv 2603.18752"
 
     audience: Audience = "clinician"
     generator: str = ""
     kept: float = 0.5
-    wording: Wording = "auto"
+    wording: Wording = "phrases"
     beams: int = 0
     uncalled: bool = False
 
@@ -79,8 +78,8 @@ class Wenlex(Explainer):
 
     def passes(self, findings: int) -> float:
         """The radiograph, and the drawn pictures of each finding; drawing one is counted like a pass."""
-        wording, beams = decoding_of(self.wording, self.beams, self.audience)
-        return 1 + 2 * findings * (3 + (beams if wording == "phrases" else 0))
+        candidates = (self.beams or BEAMS["phrases"]) if self.wording == "phrases" else 0
+        return 1 + 2 * findings * (3 + candidates)
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

@@ -102,11 +102,11 @@ class TextCoder:
         rows = self.module.several(z[None], self.tokenizer.start, self.tokenizer.end, beams, phrases.next)
         return list(dict.fromkeys(self.tokenizer.decode(row).strip() for row in rows))
 
-    def phrases(self, texts: Iterable[str]) -> Phrases:
-        """The phrases of texts, and of what these become with other sides, heights and degrees."""
+    def phrases(self, texts: Iterable[str], run: int) -> Phrases:
+        """The phrases of texts, and of what these become with other sides, heights and degrees; ``run`` tokens long."""
         from ..text.phrases import phrases_of, varied
 
-        return phrases_of((v for text in texts for v in varied(text)), self.tokenizer.encode, self.tokenizer.end)
+        return phrases_of((v for text in texts for v in varied(text)), self.tokenizer.encode, run, self.tokenizer.end)
 
 
 def padded(rows: Sequence[Sequence[int]], filler: int) -> tuple[Tensor, Tensor]:

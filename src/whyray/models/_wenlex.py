@@ -28,6 +28,9 @@ KIND = "sentences-wenlex"
 HEADS = ("diagnosis", "side", "severity")
 PICTURES = {"widths", "start"}
 MOST = 4096
+RUNS = {
+    "lay": 4
+}  # tokens of a phrase; 3 for others: plain sentences are longer, and four cost a clinician's their degrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,7 @@ class WeakGenerator:
         if (diagnosis, audience) not in self._phrases:
             entries = (*self.databases[audience], *(read_database(audience) if audience in SHIPPED else ()))
             known = dict.fromkeys(e.nle for e in entries if e.diagnosis == diagnosis)
-            self._phrases[diagnosis, audience] = self.coder.phrases(known)
+            self._phrases[diagnosis, audience] = self.coder.phrases(known, RUNS.get(audience, 3))
         return self.coder.candidates(z, beams, self._phrases[diagnosis, audience])
 
     def encoded(self, texts: Sequence[str]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Sentences out of phrases that somebody wrote: which token may come next, if every run of three is to occur in texts.
+"""Sentences out of phrases that somebody wrote: which token may come next, if every run is to occur in texts.
 
 A small network that writes freely writes what no one would say. Held to the runs of known sentences on one finding it
 puts these together anew: the words are a person's, the choice is the network's.
@@ -14,31 +14,31 @@ from functools import cache
 from ._lexicon import rows
 from .nle_database import cased, mirrored
 
-RUN = 3  # tokens
 MOST = 256  # ways of saying one sentence
 
 
 @dataclass(frozen=True, eq=False)
 class Phrases:
-    """Runs of tokens that occur: the last ``RUN - 1`` tokens (-1 before the first) -> those that may come next."""
+    """Runs of ``run`` tokens that occur: the last ones but one (-1 before the first) -> those that may come next."""
 
+    run: int
     end: int
     after: Mapping[tuple[int, ...], tuple[int, ...]] = field(repr=False)
 
     def next(self, tokens: Sequence[int]) -> tuple[int, ...]:
         """What may follow ``tokens``, a text's from its first; the end where nothing else does."""
-        last = (*[-1] * (RUN - 1), *tokens)[-(RUN - 1) :]
+        last = (*[-1] * (self.run - 1), *tokens)[-(self.run - 1) :]
         return self.after.get(last, (self.end,))
 
 
-def phrases_of(texts: Iterable[str], encode: Callable[[str], Sequence[int]], end: int) -> Phrases:
-    """The phrases of texts."""
+def phrases_of(texts: Iterable[str], encode: Callable[[str], Sequence[int]], run: int, end: int) -> Phrases:
+    """The phrases of texts, ``run`` tokens long (2 or more)."""
     after: dict[tuple[int, ...], set[int]] = {}
     for text in texts:
-        tokens = (*[-1] * (RUN - 1), *encode(text), end)
-        for i in range(RUN - 1, len(tokens)):
-            after.setdefault(tokens[i - RUN + 1 : i], set()).add(tokens[i])
-    return Phrases(end, {run: tuple(sorted(found)) for run, found in after.items()})
+        tokens = (*[-1] * (run - 1), *encode(text), end)
+        for i in range(run - 1, len(tokens)):
+            after.setdefault(tokens[i - run + 1 : i], set()).add(tokens[i])
+    return Phrases(run, end, {before: tuple(sorted(found)) for before, found in after.items()})
 
 
 def varied(text: str) -> tuple[str, ...]:
