@@ -103,7 +103,7 @@ def test_an_artefact_of_another_classifier_is_refused(tmp_path: Path) -> None:
     save_artefact(tmp_path, Artefact("autoencoder", "a" * 64, {"w": torch.ones(3)}, {"latent": 3}))
     mine = load_artefact(tmp_path, "autoencoder", "a" * 64)
     assert mine.facts == {"latent": 3} and torch.equal(mine.tensors["w"], torch.ones(3))
-    with pytest.raises(FingerprintError, match=r"rebuild it for this classifier: .*--stage autoencoder"):
+    with pytest.raises(FingerprintError, match="train one for this classifier"):
         load_artefact(tmp_path, "autoencoder", "b" * 64)
     with pytest.raises(WeightsError, match="holds no patterns"):
         load_artefact(tmp_path, "patterns", "a" * 64)

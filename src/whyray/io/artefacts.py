@@ -59,10 +59,10 @@ def load_artefact(folder: Path, kind: str, fingerprint: str) -> Artefact:
         if data["format"] != FORMAT or data["kind"] != kind:
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError):
-        raise WeightsError(f"{folder} holds no {kind}; build it: whyray train recipe ... --stage {kind}") from None
+        raise WeightsError(f"{folder} holds no {kind}; name another folder, or train one (docs/training.md)") from None
     if found != fingerprint:
         raise FingerprintError(
             f"the {kind} in {folder} belongs to the classifier {found[:12]}, and this one is {fingerprint[:12]}; "
-            f"rebuild it for this classifier: whyray train recipe ... --stage {kind}"
+            "name another folder, or train one for this classifier (docs/training.md)"
         )
     return Artefact(kind, found, load_weights(folder / "artefact.safetensors", sha256=sha256), facts)
