@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Wording = Literal["phrases", "free"]
 BEAMS: dict[Wording, int] = {"phrases": 32, "free": 3}
-FEW = 8  # candidates that are read back at a time
+FEW = 8  # pictures that are drawn and seen at a time
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,11 @@ class Reader:
 
     def seen(self, z: Tensor) -> tuple[Tensor, list[list[Prediction]]]:
         """Pooled features ``[b, d]`` and predictions of the pictures drawn from ``z [b, w]``."""
-        logits, taps = self.classifier.run(self.generator.pictures(z), ("features",))
-        return taps["features"].float().cpu().mean((2, 3)), self._called(logits)
+        import torch
+
+        runs = [self.classifier.run(self.generator.pictures(part), ("features",)) for part in z.split(FEW)]
+        pooled = torch.cat([taps["features"].float().cpu().mean((2, 3)) for _, taps in runs])
+        return pooled, self._called(torch.cat([logits for logits, _ in runs]))
 
     def _called(self, logits: Tensor) -> list[list[Prediction]]:
         return predictions(logits.double().cpu().numpy(), self.classifier.findings, self.classifier.card)
