@@ -16,7 +16,7 @@ from quadrants import Quadrants, Spelled, example, picture
 import whyray
 from whyray.contracts import Context, cells_to_pixels
 from whyray.errors import SettingError, UnmetNeed
-from whyray.explainers._round_trip import Example, RoundTrip, Said
+from whyray.explainers._round_trip import FEW, Example, Reader, RoundTrip, Said
 from whyray.explainers._template_words import AUDIENCES
 from whyray.explainers._wenlex_words import notes, side_share, words
 from whyray.explainers.wenlex import Wenlex
@@ -253,3 +253,18 @@ def test_a_report_shows_the_sentence_its_figures_and_its_example(tmp_path: Path)
     html = (shown.save(tmp_path) / "report.html").read_text()
     assert RIGHT in html and "<dt>faithfulness</dt>" in html and "<dt>gain kept</dt>" in html
     assert PLAIN.rstrip(".") in html
+
+
+def test_pictures_are_drawn_a_few_at_a_time() -> None:
+    sizes: list[int] = []
+
+    class Counted(Spelled):
+        def pictures(self, z: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(z))
+            return super().pictures(z)
+
+    reader = Reader(Counted(FOLLOWS.meant, SENTENCES, FOLLOWS.databases), Quadrants(), "clinician")  # type: ignore[arg-type]
+    z = torch.rand(2 * FEW + 1, 4, generator=torch.Generator().manual_seed(0))
+    pooled, called = reader.seen(z)
+    assert sizes == [FEW, FEW, 1] and len(called) == len(z)
+    assert torch.equal(pooled, torch.cat([reader.seen(row[None])[0] for row in z]))

@@ -181,7 +181,7 @@ class Reader:
         """Pooled features ``[b, d]`` and predictions of the pictures drawn from ``z [b, w]``."""
         import torch
 
-        runs = [self.classifier.run(self.generator.pictures(part), ("features",)) for part in z.split(FEW)]
+        runs = [self.classifier.run(self.generator.pictures(part), ("features",)) for part in torch.split(z, FEW)]
         pooled = torch.cat([taps["features"].float().cpu().mean((2, 3)) for _, taps in runs])
         return pooled, self._called(torch.cat([logits for logits, _ in runs]))
 
