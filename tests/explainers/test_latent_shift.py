@@ -144,7 +144,7 @@ def test_an_autoencoder_of_another_classifier_is_refused(picture: Radiograph, tm
     from whyray.io.artefacts import Artefact, save_artefact
 
     save_artefact(tmp_path / "ae", Artefact("autoencoder", "0" * 64, {"a": torch.zeros(1)}, {}))
-    with pytest.raises(FingerprintError, match="rebuild it"):
+    with pytest.raises(FingerprintError, match="train one for this classifier"):
         LatentShift(autoencoder=str(tmp_path / "ae")).explain(whyray.load_model("mini"), [picture], ["mass"], Context())
 
 

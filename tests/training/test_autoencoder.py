@@ -136,7 +136,7 @@ def test_a_stopped_run_goes_on_to_the_same_artefact(tmp_path: Path, monkeypatch:
     assert torch.allclose(task.build().eval()(x), first.module(x), atol=1e-6)
     rows = json.loads((straight / "artefact.json").read_text())["facts"]["results"]
     assert {r["metric"] for r in rows} == {"fidelity", "logit_change", "mae", "ssim"}
-    with pytest.raises(FingerprintError, match="rebuild it"):
+    with pytest.raises(FingerprintError, match="train one for this classifier"):
         load_autoencoder(straight, "0" * 64)
 
 
