@@ -180,6 +180,15 @@ def test_of_several_sentences_on_the_side_that_is_meant_the_one_that_reads_back_
         Wenlex(wording="loose")  # type: ignore[arg-type]
 
 
+def test_a_lay_sentence_rests_on_what_it_says_in_plain_words() -> None:
+    hazy = "A haze in the right lung may be a small round spot."
+    taught = {"lay": (example("nodule", hazy), example("nodule", PLAIN))}
+    known = {hazy: SENTENCES[RIGHT], PLAIN: SENTENCES[PLAIN]}
+    lay = dataclasses.replace(FOLLOWS, sentences=known, databases=taught)
+    told = said(lay, "wenlex:audience=lay,kept=0")[0]["nodule"]
+    assert told.text == hazy and any("The words speak of" in note for note in told.notes)
+
+
 class Elsewhere(Spelled):
     """Free words name a side that no candidate names."""
 

@@ -31,29 +31,15 @@ _LOCK = threading.RLock()
 
 
 class OpenvinoRunner(Runner):
-    """A compiled program with the classifier's logits as its output; one call at a time.
-
-    Its batch is of one size, and what is missing is filled up: a free size costs 5 % of the time, and may pick other
-    arithmetic for another size.
-    """
+    """A compiled program with the classifier's logits as its output; one call at a time. A batch is filled up."""
 
     def __init__(self, program: Any, classifier: Classifier, precision: str, threads: int) -> None:
         import torch
 
         self.most = max(BATCH, threads)
-        shape = [self.most, *program.inputs[0].partial_shape[1:]]
-        program.reshape({program.inputs[0]: load_openvino().PartialShape(shape)})
-        hints = {"float32": "f32", "bfloat16": "bf16"}
-        settings = {
-            "INFERENCE_PRECISION_HINT": hints[precision],
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads,
-            "ENABLE_CPU_PINNING": False,
-        }
         self.precision, self.name = precision, f"openvino/{precision}/cpu"
         self.device = torch.device("cpu")
-        self._request = load_openvino().Core().compile_model(program, "CPU", settings).create_infer_request()
+        self._request = compiled(program, (self.most, *shape_of(classifier)), precision, threads)
         self._columns = getattr(classifier, "columns", None)
         self._lock = threading.Lock()
 
@@ -90,6 +76,26 @@ def load_openvino() -> Any:
     return sys.modules["openvino"]
 
 
+def shape_of(classifier: Classifier) -> tuple[int, ...]:
+    """(channels, height, width) of one input."""
+    return (classifier.card.preparation.channels, *classifier.card.preparation.size)
+
+
+def compiled(program: Any, shape: tuple[int, ...], precision: str, threads: int) -> Any:
+    """A request to a program for inputs of one ``shape [b, c, h, w]``: a free batch costs 5 % of the time, and may pick
+    other arithmetic for another size."""
+    openvino = load_openvino()
+    program.reshape({program.inputs[0]: openvino.PartialShape(shape)})
+    settings = {
+        "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": threads,
+        "ENABLE_CPU_PINNING": False,
+    }
+    return openvino.Core().compile_model(program, "CPU", settings).create_infer_request()
+
+
 def openvino_runner(classifier: Classifier, precision: str) -> OpenvinoRunner:
     """The runner of this fingerprint, precision and number of threads; raises UnmetNeed with the reason."""
     import torch
@@ -121,16 +127,15 @@ def _made(classifier: Classifier, precision: str, threads: int) -> OpenvinoRunne
 
 
 def _program(classifier: Classifier) -> Any:
-    """An openvino Model with free batch; an ONNX file is read, a torch module is traced."""
+    """An openvino Model; an ONNX file is read, a torch module is traced."""
     openvino = load_openvino()
-    wanted = (classifier.card.preparation.channels, *classifier.card.preparation.size)
+    wanted = shape_of(classifier)
     if hasattr(classifier, "program"):
         program = openvino.Core().read_model(classifier.program())
     elif "module" in classifier.capabilities:
         program = _traced(classifier, wanted)
     else:
         raise UnmetNeed("it has neither a torch module nor an ONNX file")
-    program.reshape({program.inputs[0]: openvino.PartialShape([-1, *wanted])})
     return program
 
 

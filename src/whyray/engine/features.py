@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contracts import Classifier
 from ..errors import MissingExtra, UnmetNeed
-from ._openvino import _traced, installed, load_openvino
+from ._openvino import _traced, compiled, installed, shape_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,18 +26,9 @@ class FeatureProgram:
     """A compiled program from model input to logits and the tap "features", checked when made."""
 
     def __init__(self, classifier: Classifier, precision: str, threads: int) -> None:
-        openvino = load_openvino()
-        wanted = (classifier.card.preparation.channels, *classifier.card.preparation.size)
+        wanted = shape_of(classifier)
         program = _traced(_Both(classifier), wanted)  # type: ignore[arg-type]
-        program.reshape({program.inputs[0]: openvino.PartialShape([1, *wanted])})  # a free batch costs 5 % of the time
-        settings = {
-            "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,
-        }
-        self._request = openvino.Core().compile_model(program, "CPU", settings).create_infer_request()
+        self._request = compiled(program, (1, *wanted), precision, threads)
         self._lock = threading.Lock()
         self._check(classifier, wanted, EXACT if precision == "float32" else HALF)
 

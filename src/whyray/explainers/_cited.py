@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
 
 from ..cards import Card, Operation
-from ..contracts import Context
+from ..contracts import Asked, Context
 from ..explanations import Attribution, Statement
 from ..models._predict import predictions, sigmoid
 from ..text.labeller import RuleLabeller
@@ -67,9 +68,39 @@ def cited(text: str, finding: str, audience: Audience = "clinician") -> tuple[st
     return tuple(f for f in EVIDENCE if f != finding and states.get(f) in ("positive", "uncertain"))
 
 
-def called(finding: str, logits: Mapping[str, float], card: Card) -> bool:
-    """Whether the classifier calls a finding, by its card."""
-    return predictions(np.array([[logits[finding]]]), (finding,), card)[0][0].positive
+@dataclass(frozen=True, eq=False)
+class Speaking:
+    """One radiograph that is spoken of: on which findings, and why not on the others.
+
+    logits    finding -> the classifier's.
+    uncalled  whether it is also spoken of findings that the classifier does not call.
+    """
+
+    asked: Asked
+    radiograph: Radiograph
+    logits: Mapping[str, float]
+    uncalled: bool
+
+    def may_speak(self, finding: str, learned: bool) -> bool:
+        """Whether a sentence is written at all; else the reason is recorded. ``learned``: the generator knows some."""
+        if not learned:
+            return self.abstain(finding, NO_SENTENCE)
+        if not made_of(self.asked.context, self.radiograph, finding):
+            return self.abstain(finding, NO_EVIDENCE)
+        if not (self.uncalled or self.called(finding)):
+            return self.abstain(finding, NOT_CALLED)
+        return True
+
+    def abstain(self, finding: str, reason: str, **filled: str) -> bool:
+        """Record why there is no sentence."""
+        words = finding.replace("_", " ")
+        self.asked.context.abstained[self.radiograph.sha256, finding] = reason.format(words=words, **filled)
+        return False
+
+    def called(self, finding: str) -> bool:
+        """Whether the classifier calls a finding, by its card."""
+        card = self.asked.classifier.card
+        return predictions(np.array([[self.logits[finding]]]), (finding,), card)[0][0].positive
 
 
 def probabilities(findings: Sequence[str], logits: Mapping[str, float], card: Card) -> dict[str, float]:

@@ -12,20 +12,7 @@ from ..errors import SettingError
 from ..explanations import Explanation, Statement
 from ..networks.decoding import Decoding, Written
 from ..types import Provenance, Radiograph
-from ._cited import (
-    NO_EVIDENCE,
-    NO_SENTENCE,
-    NO_WORDS,
-    NOT_CALLED,
-    called,
-    cited,
-    doubts,
-    made_of,
-    map_of,
-    probabilities,
-    rests_on,
-    words,
-)
+from ._cited import NO_WORDS, Speaking, cited, doubts, map_of, probabilities, rests_on, words
 from ._template_words import AUDIENCES, Audience
 from ._wenlex_words import side_notes, side_share
 
@@ -98,9 +85,9 @@ class Narrated(Explainer):
                 features = taps["features"].float().cpu()
                 prediction = generator.prediction(logits.cpu(), features)
             values = dict(zip(classifier.findings, logits[0].double().tolist(), strict=True))
-            picture = _Picture(self, asked, radiograph, generator, values)
+            picture = _Picture(asked, radiograph, values, self.uncalled, self.audience)
             made: dict[str, Explanation] = {}
-            for finding in (f for f in asked.findings if picture.may_speak(f)):
+            for finding in (f for f in asked.findings if picture.may_speak(f, f in generator.diagnoses)):
                 decoding = Decoding(self.beams, self.longest, self.repeat, self.length)
                 text, written = generator.narrate(features, prediction, finding, decoding)
                 provenance = asked.provenance(radiograph, frame, time.monotonic() - started)
@@ -119,41 +106,22 @@ class Narrated(Explainer):
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
+class _Picture(Speaking):
     """One radiograph: on which findings there is something to say, and what."""
 
-    explainer: Narrated
-    asked: Asked
-    radiograph: Radiograph
-    generator: Sentences
-    logits: dict[str, float]
-
-    def may_speak(self, finding: str) -> bool:
-        """Whether a sentence is written at all; else the reason is recorded."""
-        if finding not in self.generator.diagnoses:
-            return self.abstain(finding, NO_SENTENCE)
-        if not made_of(self.asked.context, self.radiograph, finding):
-            return self.abstain(finding, NO_EVIDENCE)
-        if not (self.explainer.uncalled or self._called(finding)):
-            return self.abstain(finding, NOT_CALLED)
-        return True
-
-    def abstain(self, finding: str, reason: str) -> bool:
-        """Record why there is no sentence."""
-        self.asked.context.abstained[self.radiograph.sha256, finding] = reason.format(words=finding.replace("_", " "))
-        return False
+    audience: Audience
 
     def statement(self, finding: str, text: str, written: Written, provenance: Provenance) -> Statement:
         """With what it cites beside what the classifier says of that."""
         from ..metrics._wording import grade
         from ..text.attributes import side_of
 
-        audience = self.explainer.audience
+        audience = self.audience
         evidence, table = cited(text, finding, audience), words()[audience]
         known = probabilities(evidence, self.logits, self.asked.classifier.card)
         side = side_of(text)
         share = side_share(side, map_of(self.asked.context, self.radiograph, finding))
-        held = {"uncalled": not self._called(finding), "cut": not written.ended, "learned": True}
+        held = {"uncalled": not self.called(finding), "cut": not written.ended, "learned": True}
         return Statement(
             finding=finding,
             provenance=provenance,
@@ -173,6 +141,3 @@ class _Picture:
             audience=audience,
             evidence=rests_on(self.asked.context, self.radiograph, (finding, *evidence)),
         )
-
-    def _called(self, finding: str) -> bool:
-        return called(finding, self.logits, self.asked.classifier.card)

@@ -11,19 +11,7 @@ from ..contracts import Asked, Capability, Classifier, Context, Explainer, in_ra
 from ..errors import SettingError
 from ..explanations import Explanation, Statement
 from ..types import Provenance, Radiograph
-from ._cited import (
-    NO_EVIDENCE,
-    NO_SENTENCE,
-    NO_WORDS,
-    NOT_CALLED,
-    called,
-    cited,
-    doubts,
-    made_of,
-    map_of,
-    probabilities,
-    rests_on,
-)
+from ._cited import NO_WORDS, Speaking, cited, doubts, map_of, probabilities, rests_on
 from ._round_trip import BEAMS, Reader, Said, Wording
 from ._template_words import AUDIENCES, Audience, percent
 from ._wenlex_words import notes, side_share
@@ -97,8 +85,9 @@ class Wenlex(Explainer):
             started = time.monotonic()
             with torch.inference_mode():
                 logits, taps = classifier.run(torch.from_numpy(frame.pixels)[None], ("features",))
-                picture = _Picture(self, asked, radiograph, dict(zip(classifier.findings, logits[0].tolist())))
-                speaks = [f for f in asked.findings if picture.may_speak(f, reader)]
+                values = dict(zip(classifier.findings, logits[0].tolist()))
+                picture = _Picture(asked, radiograph, values, self.uncalled, self)
+                speaks = [f for f in asked.findings if picture.may_speak(f, reader.knows(f))]
                 said = {s.finding: s for s in reader.said(taps["features"].float().cpu(), logits.cpu(), speaks)}
             provenance = asked.provenance(radiograph, frame, time.monotonic() - started)
             given = {f: said[f] for f in asked.findings if f in said and picture.is_given(said[f])}
@@ -108,33 +97,20 @@ class Wenlex(Explainer):
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
+class _Picture(Speaking):
     """One radiograph: on which findings there is something to say, and what."""
 
     explainer: Wenlex
-    asked: Asked
-    radiograph: Radiograph
-    logits: dict[str, float]
-
-    def may_speak(self, finding: str, reader: Reader) -> bool:
-        """Whether a sentence is written at all; else the reason is recorded."""
-        if not reader.knows(finding):
-            return self._abstain(finding, NO_SENTENCE)
-        if not made_of(self.asked.context, self.radiograph, finding):
-            return self._abstain(finding, NO_EVIDENCE)
-        if not (self.explainer.uncalled or self._called(finding)):
-            return self._abstain(finding, NOT_CALLED)
-        return True
 
     def is_given(self, said: Said) -> bool:
         """Whether a written sentence passes the round trip; else the reason is recorded."""
         least, trip = self.explainer.kept, said.trip
         if not said.text:
-            return self._abstain(said.finding, NO_WORDS)
+            return self.abstain(said.finding, NO_WORDS)
         if least and not trip.gains:
-            return self._abstain(said.finding, NO_GAIN)
+            return self.abstain(said.finding, NO_GAIN)
         if least and trip.kept < least:
-            return self._abstain(said.finding, TOO_LITTLE, kept=percent(trip.kept), least=percent(least))
+            return self.abstain(said.finding, TOO_LITTLE, kept=percent(trip.kept), least=percent(least))
         return True
 
     def statement(self, said: Said, provenance: Provenance) -> Statement:
@@ -142,10 +118,11 @@ class _Picture:
         from ..metrics._wording import grade
         from ..text.attributes import side_of
 
-        evidence, side = cited(said.text, said.finding), side_of(said.text)
+        audience = self.explainer.audience
+        evidence, side = cited(said.text, said.finding, audience), side_of(said.text)
         known = probabilities(evidence, self.logits, self.asked.classifier.card)
         share = side_share(side, map_of(self.asked.context, self.radiograph, said.finding))
-        trip, on = said.trip, self._called(said.finding)
+        trip, on = said.trip, self.called(said.finding)
         return Statement(
             finding=said.finding,
             provenance=provenance,
@@ -160,16 +137,8 @@ class _Picture:
                 "reading_grade": round(grade(said.text), 1),
                 **{f"probability_{f}": p for f, p in known.items()},
             },
-            notes=(*doubts(evidence, known), *notes(said, side, share, on, self.explainer.audience)),
+            notes=(*doubts(evidence, known, audience), *notes(said, side, share, on, audience)),
             text=said.text,
-            audience=self.explainer.audience,
+            audience=audience,
             evidence=rests_on(self.asked.context, self.radiograph, (said.finding, *evidence)),
         )
-
-    def _called(self, finding: str) -> bool:
-        return called(finding, self.logits, self.asked.classifier.card)
-
-    def _abstain(self, finding: str, reason: str, **filled: str) -> bool:
-        words = finding.replace("_", " ")
-        self.asked.context.abstained[self.radiograph.sha256, finding] = reason.format(words=words, **filled)
-        return False

@@ -70,10 +70,8 @@ def _found_elsewhere(held: Sequence[Counter[Any]]) -> tuple[NDArray[np.int64], N
     next_most = np.where(grams[order[second]] == np.arange(len(number)), counts[order[second]], 0)
     next_most[first == second] = 0
     elsewhere = np.where(whose[grams] == text, next_most[grams], most[grams])
-    sums = [
-        np.bincount(text, weights, len(held)).astype(np.int64) for weights in (np.minimum(counts, elsewhere), counts)
-    ]
-    return sums[0], sums[1]
+    found, totals = (np.bincount(text, c, len(held)).astype(np.int64) for c in (np.minimum(counts, elsewhere), counts))
+    return found, totals
 
 
 @lru_cache(maxsize=100_000)

@@ -86,7 +86,7 @@ class TorchClassifier(Classifier):
     @property
     def fingerprint(self) -> str:  # type: ignore[override]
         """sha256 of architecture, weights, preparation and finding order; hashed again when a tensor has changed."""
-        key = [(t.data_ptr(), t._version) for t in tensors(self._module)]
+        key = [(t.data_ptr(), t._version, t.device) for t in tensors(self._module)]
         if self._hashed[0] != key:
             about = {
                 "architecture": self.architecture or described(self._module),

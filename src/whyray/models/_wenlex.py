@@ -28,9 +28,7 @@ KIND = "sentences-wenlex"
 HEADS = ("diagnosis", "side", "severity")
 PICTURES = {"widths", "start"}
 MOST = 4096
-RUNS = {
-    "lay": 4
-}  # tokens of a phrase; 3 for others: plain sentences are longer, and four cost a clinician's their degrees
+RUNS = {"lay": 4}  # tokens of a phrase; else 3: plain sentences are longer, and 4 cost a clinician's their degrees
 
 
 @dataclass(frozen=True, eq=False)
