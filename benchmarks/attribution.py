@@ -11,7 +11,8 @@ whose first contestant is the yardstick of the others. In each round every conte
 runs made minutes apart on the same machine; "plain" is one eager float32 pass of a batch of 16, the unit of the bound.
 A contestant that would take too long runs a part and says so with ``scale``. On a machine that others use, one thread
 and ``--clock cpu`` count the processor's seconds of this process instead. References of 10,000 passes take minutes and
-are not timed: ``--draws FILE`` keeps them between runs, ``--prepare`` makes them and stops.
+are not timed: ``--draws FILE`` keeps them between runs, ``--prepare`` makes them and stops. ``--weights FILE`` explains
+a network that has learned (``taught.py``), on phantom ``--picture`` of the test split.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import torch
 from benchmarks_common import Draws, densenet121, wrapped
 
 import whyray
+from whyray.datasets.phantom import FIRST, phantom_case
 from whyray.engine.passes import use_large_malloc
 
 Result = np.ndarray | None
@@ -59,27 +61,32 @@ class Contestant:
 class Subject:
     """What is explained: a picture of noise by a DenseNet-121 of fixed random weights, BatchNorm calibrated.
 
-    Times do not depend on the weights; figures of agreement between precisions do, and are measured on ``mini`` too.
+    Times do not depend on the weights; figures of agreement between precisions do: ``weights`` is a network that has
+    learned (``taught.py``), and explains phantom number ``picture`` of the test split.
     """
 
     findings: int = 18
     size: int = 224
     rounds: int = 3
     draws: Draws = field(default_factory=lambda: Draws(None))
+    weights: Path | None = None
+    picture: int = 0
 
     @cached_property
     def module(self) -> torch.nn.Module:
         """The network as a peer gets it: eager, contiguous."""
-        return densenet121(self.findings)
+        return densenet121(self.findings, self.weights)
 
     @cached_property
     def classifier(self) -> whyray.Classifier:
         """The same weights behind whyray's contract, channels_last as ``load_model`` sets them."""
-        return wrapped(densenet121(self.findings).to(memory_format=torch.channels_last))
+        return wrapped(densenet121(self.findings, self.weights).to(memory_format=torch.channels_last))
 
     @cached_property
     def radiograph(self) -> whyray.Radiograph:
-        """A smooth picture with noise: superpixels need something to follow."""
+        """Smooth with noise, as superpixels need something to follow; for weights that have learned, a phantom."""
+        if self.weights is not None:
+            return phantom_case(FIRST["test"] + self.picture, size=self.size).radiograph()
         return whyray.testing.sample_radiographs(1, self.size)[0]
 
     @cached_property
@@ -108,13 +115,15 @@ def main() -> None:
     options.add_argument("--clock", choices=CLOCKS, default="wall")
     options.add_argument("--json", type=Path)
     options.add_argument("--draws", type=Path)
+    options.add_argument("--weights", type=Path)
+    options.add_argument("--picture", type=int, default=0)
     options.add_argument("--prepare", action="store_true")
     given = options.parse_args()
     torch.set_num_threads(given.threads)
     use_large_malloc()
     rows: list[Row] = []
     for method in given.methods or methods():
-        subject = Subject(rounds=given.rounds, draws=Draws(given.draws))
+        subject = Subject(rounds=given.rounds, draws=Draws(given.draws), weights=given.weights, picture=given.picture)
         if given.prepare:
             contestants_of(method, subject)
         else:

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a DenseNet-121 with fixed random weights, the classifier around it, kept draws."""
+"""What the benchmarks share: a DenseNet-121, the classifier around it, kept draws."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import whyray
@@ -13,10 +14,14 @@ from whyray.findings import crosswalk
 from whyray.networks.densenet import DenseNet
 
 
-def densenet121(findings: int = 18) -> DenseNet:
-    """Random weights of a fixed seed; BatchNorm calibrated on random pictures, so activations are of order one."""
+def densenet121(findings: int = 18, weights: Path | None = None) -> DenseNet:
+    """Weights of a file that ``taught.py`` wrote; else random ones of a fixed seed, BatchNorm calibrated on random
+    pictures, so that activations are of order one."""
     torch.manual_seed(0)
     module = DenseNet(findings)
+    if weights is not None:
+        module.load_state_dict(load_file(weights))
+        return module.eval().requires_grad_(False)
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None  # cumulative average

@@ -74,8 +74,7 @@ def class_activation(
     try:
         with torch.no_grad():
             logits, features = program(x) if program is not None else _pass(classifier, x)
-            rest = classifier.head("features", torch.zeros_like(features[:1]))[:, columns]
-        weights = head_gradients(classifier, features, columns)
+        weights, rest = head_response(classifier, features, columns)
     except UnmetNeed:
         features, weights = tail_gradients(classifier, x, columns)
         return torch.einsum("bfd,bdhw->bfhw", weights, features), torch.full(weights.shape[:2], torch.nan)
@@ -88,21 +87,22 @@ def _pass(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
     return logits, taps["features"]
 
 
-def head_gradients(classifier: Classifier, features: Tensor, columns: Sequence[int]) -> Tensor:
-    """Mean gradient ``[b, f, d]`` of each logit, all findings in one backward pass through the head alone.
+def head_response(classifier: Classifier, features: Tensor, columns: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Mean gradient ``[b, f, d]`` of each logit, and the logits ``[f]`` at zero features; one pass through the head alone.
 
-    The head sees one copy of the features a finding; for pooling and a linear layer this is its weight row / cells.
+    The head sees one copy of the features a finding, and zeros; for pooling and a linear layer the gradient is its
+    weight row / cells.
     """
     import torch
 
+    b, f = len(features), len(columns)
     with torch.enable_grad():
-        copies = (
-            features.detach().contiguous().unsqueeze(1).repeat(1, len(columns), 1, 1, 1).requires_grad_()
-        )  # [b, f, d, h', w']
-        logits = classifier.head("features", copies.flatten(0, 1)).reshape(*copies.shape[:2], -1)  # [b, f, all]
-        asked = logits[:, range(len(columns)), columns].sum()
-        (gradient,) = torch.autograd.grad(asked, copies)
-    return gradient.mean((3, 4))
+        seen = features.new_zeros(b * f + 1, *features.shape[1:])
+        seen[:-1].unflatten(0, (b, f)).copy_(features.detach().unsqueeze(1))
+        logits = classifier.head("features", seen.requires_grad_())
+        asked = logits[:-1].unflatten(0, (b, f))[:, range(f), columns].sum()
+        (gradient,) = torch.autograd.grad(asked, seen)
+    return gradient[:-1].mean((2, 3)).unflatten(0, (b, f)), logits[-1, columns].detach()
 
 
 def tail_gradients(classifier: Classifier, x: Tensor, columns: Sequence[int]) -> tuple[Tensor, Tensor]:
