@@ -18,7 +18,7 @@ from whyray.errors import DiskFullError, InputError, SettingError
 from whyray.explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
 from whyray.io import bundles
 from whyray.io.bundles import MANIFEST, folder_name, load_bundle, write_bundle
-from whyray.io.records import Record, RunRecord, record, schema_text, to_json
+from whyray.io.records import Record, RunRecord, file_name, record, schema_text, to_json
 from whyray.types import Prediction, Provenance, Radiograph
 
 BACKEND = "torch/float32/cpu"
@@ -106,6 +106,47 @@ def test_every_kind_comes_back(radiograph: Radiograph, tmp_path: Path) -> None:
     entry = back.record.findings[0].explanations[0]
     assert (entry.file, entry.overlay) == ("pneumonia-gradcam.npz", "pneumonia-gradcam.png")
     assert dataclasses.replace(back.record, files={}, findings=()) == dataclasses.replace(rec, findings=())
+
+
+LONG = "occlusion:window=112,stride=112,fill={},precision=float32,backend=torch"
+ALIKE = {
+    "cut where they differ": (LONG.format("black"), LONG.format("white")),
+    "a comma in a value": ("x:layer=a,smooth=2", "x:layer=a_smooth_2"),
+    "a sign": ("x:fill=+1", "x:fill=1"),
+    "a folder": ("x:autoencoder=a/b", "x:autoencoder=a b"),
+    "small and capital letters": ("x:layer=Conv", "x:layer=conv"),
+}
+
+
+@pytest.mark.parametrize("labels", ALIKE.values(), ids=ALIKE)
+def test_specifications_never_share_a_file(radiograph: Radiograph, tmp_path: Path, labels: tuple[str, str]) -> None:
+    maps = [dataclasses.replace(KINDS["gradcam"], values=np.full((8, 8), float(i))) for i in range(2)]
+    rec, results = made(radiograph, {"pneumonia": dict(zip(labels, maps, strict=True))})
+    pictures = {file_name("pneumonia", label, ".png"): label.encode() for label in labels}
+    folder = write_bundle(tmp_path, rec, results, pictures)
+    back = load_bundle(folder)
+    assert same(dict(back.results), results)
+    entries = {e.explainer: e for e in back.record.findings[0].explanations}
+    assert len({e.file.lower() for e in entries.values()}) == 2
+    for label in labels:
+        assert (folder / entries[label].overlay).read_bytes() == label.encode()
+        assert entries[label].overlay == entries[label].file.replace(".npz", ".png")
+        assert entries[label].overlay.startswith(f"pneumonia-{label.partition(':')[0]}"), "readable"
+        assert len(entries[label].overlay) < 150
+
+
+def test_files_that_two_explanations_shared_tell_nothing_wrong(radiograph: Radiograph, tmp_path: Path) -> None:
+    """As earlier versions wrote them: one file, named by both, with the arrays of the later one."""
+    first, second = ALIKE["cut where they differ"]
+    rec, results = made(radiograph, {"pneumonia": {first: KINDS["gradcam"], second: KINDS["gradcam"]}})
+    folder = write_bundle(tmp_path, rec, results, {})
+    data = json.loads((folder / MANIFEST).read_text())
+    entries = data["findings"][0]["explanations"]
+    entries[0]["file"] = entries[1]["file"]
+    (folder / MANIFEST).write_text(json.dumps(data))
+    back = load_bundle(folder).results["pneumonia"]
+    assert same(back[second], KINDS["gradcam"])
+    assert back[first] == f"the arrays of {second} were written over its own; explain the picture again"
 
 
 def test_the_manifest_holds_what_is_promised(radiograph: Radiograph, tmp_path: Path) -> None:

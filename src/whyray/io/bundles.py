@@ -24,10 +24,11 @@ import numpy as np
 from ..errors import InputError
 from ..explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
 from ..types import Provenance
-from .records import ExplanationRecord, FindingRecord, Record, Results, file_stem, from_json, safe_name, split, to_json
+from .records import ExplanationRecord, FindingRecord, Record, Results, file_name, from_json, safe_name, split, to_json
 from .whole import disk_errors
 
 MANIFEST = "explanation.json"
+LONGEST = 200  # characters; what `file_name` gives is shorter
 KINDS: dict[str, type[Explanation]] = {c.kind: c for c in (Attribution, Counterfactual, PatternSum, Statement)}
 
 
@@ -56,7 +57,7 @@ def write_bundle(directory: Path, record: Record, results: Results, pictures: Ma
         directory.mkdir(parents=True, exist_ok=True)
         temporary = _beside(target)
         try:
-            files = dict(_arrays(results)) | {safe_name(name): data for name, data in pictures.items()}
+            files = dict(_arrays(results)) | {safe_name(name, LONGEST): data for name, data in pictures.items()}
             for name, data in files.items():
                 (temporary / name).write_bytes(data)
             hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
@@ -71,13 +72,21 @@ def write_bundle(directory: Path, record: Record, results: Results, pictures: Ma
 def load_bundle(folder: Path) -> Bundle:
     """Read a folder back: the same explanations, bit for bit.
 
-    Raises InputError where it has no manifest, where the manifest is not ours, or where a file is missing or changed.
+    In a folder of an earlier version two explanations may name one file: the arrays are those of the later one, and the
+    earlier one reads as skipped. Raises InputError where it has no manifest, where the manifest is not ours, or where a
+    file is missing or changed.
     """
     folder = Path(folder)
     record = read_manifest(folder)
+    owners = {e.file: (f.finding, e.explainer) for f in record.findings for e in f.explanations}
     files = {name: _checked(folder, name, sha) for name, sha in record.files.items()}
     results = {
-        f.finding: {e.explainer: _explanation(folder, f, e, files) for e in f.explanations}
+        f.finding: {
+            e.explainer: _explanation(folder, f, e, files)
+            if e.file is None or owners[e.file] == (f.finding, e.explainer)
+            else f"the arrays of {owners[e.file][1]} were written over its own; explain the picture again"
+            for e in f.explanations
+        }
         for f in record.findings
         if f.explanations
     }
@@ -91,14 +100,14 @@ def _arrays(results: Results) -> Iterator[tuple[str, bytes]]:
             if arrays:
                 out = io.BytesIO()
                 np.savez_compressed(out, **arrays)  # type: ignore[arg-type]
-                yield f"{file_stem(finding, label)}.npz", out.getvalue()
+                yield file_name(finding, label, ".npz"), out.getvalue()
 
 
 def _with_overlays(record: Record, files: Mapping[str, bytes]) -> Record:
     """Each explanation knows its picture, where one was written."""
 
     def one(finding: FindingRecord, e: ExplanationRecord) -> ExplanationRecord:
-        name = f"{file_stem(finding.finding, e.explainer)}.png"
+        name = file_name(finding.finding, e.explainer, ".png")
         return dataclasses.replace(e, overlay=name) if name in files else e
 
     return dataclasses.replace(

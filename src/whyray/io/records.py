@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import platform
@@ -27,6 +28,9 @@ from ..types import Prediction, Radiograph
 NOTICE = "Research use only. Not for clinical use."
 SCHEMA_VERSION = 1
 Results = Mapping[str, Mapping[str, Explanation | str]]  # finding -> explainer -> explanation, or why it was skipped
+MOST = 64  # characters of a name on disk
+# a name, or a name with settings, of which safe_name loses nothing: no two of these become one
+_TAME = re.compile(r"[a-z0-9_]+(?::[a-z0-9_]+=[a-z0-9.-]+(?:,[a-z0-9_]+=[a-z0-9.-]+)*)?")
 
 
 @dataclass(frozen=True)
@@ -166,12 +170,23 @@ def display_name(finding: str) -> str:
         return finding.replace("_", " ")
 
 
-def file_stem(finding: str, explainer: str) -> str:
-    """``finding-explainer``, safe as a file name on every system."""
-    return f"{safe_name(finding)}-{safe_name(explainer)}"
+def file_name(finding: str, explainer: str, ending: str) -> str:
+    """``finding-explainer`` and ``ending`` (".npz", ".png", "-strip.png"): one file of one explanation, nobody else's.
+
+    It is safe as a file name on every system.
+    """
+    return f"{unique_name(finding)}-{unique_name(explainer)}{ending}"
 
 
-def safe_name(text: str, most: int = 64) -> str:
+def unique_name(text: str) -> str:
+    """``safe_name``, with a short hash of the whole text where that alone could be the name of another text too."""
+    if len(text) <= MOST and _TAME.fullmatch(text):
+        return safe_name(text)
+    mark = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{safe_name(text, MOST - len(mark) - 1)}-{mark}"
+
+
+def safe_name(text: str, most: int = MOST) -> str:
     """Letters, digits, ``. _ -``; everything else becomes ``_``; never empty, never hidden."""
     return clipped(re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip(".-"), most).replace("…", "_") or "_"
 
@@ -259,7 +274,7 @@ def _explanation(finding: str, label: str, made: Explanation | str) -> Explanati
     return ExplanationRecord(
         explainer=label,
         **{**about, "kind": made.kind},
-        file=f"{file_stem(finding, label)}.npz" if arrays else None,
+        file=file_name(finding, label, ".npz") if arrays else None,
         checks={k: _number(v) for k, v in made.checks.items()},
         seconds=made.provenance.seconds,
         notes=made.notes,

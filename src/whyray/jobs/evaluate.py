@@ -14,7 +14,7 @@ import numpy as np
 
 from ..contracts import Classifier, Dataset
 from ..io.chexlocalize_csv import Table, write_results, write_thresholds
-from ..io.records import safe_name
+from ..io.records import unique_name
 from ..io.whole import disk_errors, write_whole
 from ..metrics._intervals import chexlocalize_intervals
 from ..training.lock import locked
@@ -149,7 +149,7 @@ def _write_chexlocalize(folder: Path, result: Localisation) -> None:
     ids = tuple(result.measured.subjects[i].name for i in marked)
     wanted = {"iou": f"iou_true_positive:{result.plan.localisation.modes[0]}", "hitmiss": "hit"}
     for label, values in tables.values.items():
-        own = folder / safe_name(label)
+        own = folder / unique_name(label)
         own.mkdir(parents=True, exist_ok=True)
         for name, metric in wanted.items():
             column = values[metric][marked]

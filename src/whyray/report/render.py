@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..explanations import Attribution, Counterfactual, Explanation, PatternSum
-from ..io.records import NOTICE, ExplanationRecord, FindingRecord, Record, Results, file_stem
+from ..io.records import NOTICE, ExplanationRecord, FindingRecord, Record, Results, file_name
 from ..types import Radiograph
 from . import colours, figures
 from .animation import MAKERS, drawn_frames
@@ -52,9 +52,8 @@ def draw(page: Page, animation: str = "webp") -> tuple[Page, dict[str, bytes]]:
             if made is not None:
                 scale = page.scales.get(f"{finding.finding}/{entry.explainer}")
                 title = f"{finding.name} · {entry.explainer}" + (" (control)" if entry.control else "") + warned
-                pictures[f"{file_stem(finding.finding, entry.explainer)}.png"] = figures.overlay_png(
-                    page.radiograph, made, scale, title
-                )
+                overlay = file_name(finding.finding, entry.explainer, ".png")
+                pictures[overlay] = figures.overlay_png(page.radiograph, made, scale, title)
                 entry = replace(entry, summary=_summary(page, finding, entry, made))
             pictures |= _animated(page, finding, entry, animation)
             entries.append(entry)
@@ -67,8 +66,8 @@ def _animated(page: Page, finding: FindingRecord, entry: ExplanationRecord, kind
     made = page.results.get(finding.finding, {}).get(entry.explainer)
     if kind == "none" or not isinstance(made, Counterfactual):
         return {}
-    stem = file_stem(finding.finding, entry.explainer)  # its PNG is the overlay
-    name = f"{stem}-strip.png" if kind == "png" else f"{stem}.{kind}"
+    ending = "-strip.png" if kind == "png" else f".{kind}"  # its PNG is the overlay
+    name = file_name(finding.finding, entry.explainer, ending)
     return {name: MAKERS[kind](drawn_frames(made, finding.threshold))}
 
 
