@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -119,7 +121,7 @@ def test_degradation_by_hand_and_its_interval() -> None:
     several = np.array([False, False, True, True, True])
     found = sig.degradation(values, several, list("abcde"), 500)
     assert found.difference == pytest.approx(0.5) and (found.n, found.patients) == (4, 4)
-    assert found.low > 0 and found.p < 0.05
+    assert found.low > 0 and found.p == pytest.approx(1 / 3), "two of four patients: any two of six, on either side"
     none = sig.degradation(values, np.zeros(5, bool), list("abcde"), 100)
     assert np.isnan([none.difference, none.low, none.p]).all()
 
@@ -132,3 +134,39 @@ def test_a_handful_of_patients_proves_nothing() -> None:
     ten = {"a": np.tile(first, 10), "b": np.tile(second, 10)}
     (many,) = sig.compare(ten, [str(i) for i in range(30)], replicates=500)
     assert many.p < 0.01
+
+
+def slow_least_p(paired: int, first: int, second: int) -> float:
+    """Two-sided permutation test of the clearest gap there can be: every way to deal the same numbers, counted."""
+    pairs, alone = [1.0] * paired, [1.0] * first + [0.0] * second
+
+    def gap(signs: tuple[int, ...], chosen: tuple[int, ...]) -> float:
+        one = sum(alone[i] for i in chosen) / max(1, first)
+        other = (sum(alone) - sum(alone[i] for i in chosen)) / max(1, second)
+        return abs(sum(s * v for s, v in zip(signs, pairs, strict=True)) / max(1, paired) + one - other)
+
+    ways = itertools.product(
+        itertools.product((1, -1), repeat=paired), itertools.combinations(range(first + second), first)
+    )
+    dealt = [gap(*way) for way in ways]
+    return float(np.mean([d >= max(dealt) - 1e-9 for d in dealt]))
+
+
+@pytest.mark.parametrize(("paired", "first", "second"), [(1, 0, 0), (3, 0, 0), (5, 0, 0), (0, 2, 2), (0, 3, 3)])
+def test_the_least_p_is_that_of_a_permutation_test(paired: int, first: int, second: int) -> None:
+    assert sig.least_p(paired, first, second) == pytest.approx(slow_least_p(paired, first, second))
+
+
+def test_the_least_p_of_unequal_groups_and_of_many() -> None:
+    assert sig.least_p(0) == sig.least_p(0, 1, 0) == 1 and sig.least_p(0, 1, 100) == pytest.approx(2 / 101)
+    assert sig.least_p(1, 2, 1) == pytest.approx(1 / 3) and sig.least_p(4000, 3000, 3000) == 0
+
+
+def test_a_handful_of_patients_shows_no_degradation_and_no_rank() -> None:
+    """One patient with pictures of both kinds, then one alone against a hundred."""
+    values, several = np.array([0.5, 0.6, 0.2, 0.1]), np.array([False, False, True, True])
+    assert sig.degradation(values, several, ["a"] * 4).p == 1.0
+    lonely = np.r_[0.0, np.linspace(0.8, 0.9, 100)]
+    found = sig.degradation(lonely, np.arange(101) == 0, [str(i) for i in range(101)])
+    assert found.p == pytest.approx(2 / 101) and found.patients == 101
+    assert sig.signed_rank(np.full(3, 0.1), list("abc")) == 0.25, "three tied patients; the normal curve would say .08"

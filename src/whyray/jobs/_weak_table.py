@@ -11,7 +11,7 @@ import numpy as np
 from ..metrics._intervals import patient_weights
 from ..metrics._terms import Term, comparable
 from ..metrics._wording import jackknife
-from ..metrics.significance import two_sided
+from ..metrics.significance import least_p, two_sided
 from ..types import Score
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ class Table:
         if not metric_other:
             comparable(self._terms[first], self._terms[second])
         gap = self._values[first] - self._values[second]
-        note = f"p {two_sided(gap[1:]):.2g}"
+        known = min(len(set(self.patients)), self._n[first], self._n[second])  # a row has no more patients than rows
+        note = f"p {two_sided(gap[1:], least_p(known)):.2g}"
         made = Score("all", f"{metric}_difference", *summary(gap), self._n[first], writer, slice_, other, note)
         self.differences.append(made)
         return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class Difference:
     """Mean of ``first - second`` over the pictures that both scored.
 
     low, high  95 % interval by patient.
-    p          two-sided, from the same replicates; not below 2 / (replicates + 1).
+    p          two-sided, from the same replicates; not below 2 / (replicates + 1), nor below ``least_p``.
     adjusted   p after Holm's correction over the comparisons it was made with.
     n          pictures; ``patients``: of how many patients.
     wilcoxon   p of Wilcoxon's signed-rank test on the patients' mean differences, or NaN where not asked.
@@ -51,18 +52,25 @@ def paired_difference(
     return compare(methods, patients, replicates=replicates, seed=seed)[0]
 
 
-def two_sided(replicates: NDArray[np.float64]) -> float:
-    """p of "the mean is 0" from its bootstrap replicates ``[r]``: at most 1; NaN without any."""
+def two_sided(replicates: NDArray[np.float64], least: float) -> float:
+    """p of "the mean is 0" from its bootstrap replicates ``[r]``, at most 1; NaN without any.
+
+    least  what the patients behind them can give (``least_p``): a bootstrap of a handful knows no doubt.
+    """
     values = replicates[np.isfinite(replicates)]
     if not len(values):
         return float("nan")
     tail = min(np.count_nonzero(values <= 0), np.count_nonzero(values >= 0))
-    return min(1.0, 2 * (tail + 1) / (len(values) + 1))
+    return max(least, min(1.0, 2 * (tail + 1) / (len(values) + 1)))
 
 
-def least_p(patients: int) -> float:
-    """No paired two-sided test of so few patients can give less: the chance that all signs agree by luck."""
-    return min(1.0, 2.0 ** (1 - patients))
+def least_p(paired: int, first: int = 0, second: int = 0) -> float:
+    """No two-sided test of so few patients can give less: 2 over the number of ways in which luck can deal them.
+
+    paired         patients with both sides of the comparison: each could have come out the other way round.
+    first, second  patients with one side only: any ``first`` of them could have been the first group.
+    """
+    return min(1.0, 2 / (2**paired * comb(first + second, first)))
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
@@ -101,7 +109,7 @@ def compare(
     gaps = np.stack([columns[a] - columns[b] for a, b in wanted], axis=1) if wanted else np.empty((len(names), 0))
     found = weighted_mean_intervals(gaps, patients, replicates, seed)
     counted = [len(np.unique(names[~np.isnan(gap)])) for gap in gaps.T]
-    p = [max(two_sided(c), least_p(k)) if k else float("nan") for c, k in zip(found.replicates.T, counted, strict=True)]
+    p = [two_sided(column, least_p(k)) for column, k in zip(found.replicates.T, counted, strict=True)]
     return [
         Difference(
             first=first,
@@ -121,7 +129,7 @@ def compare(
 
 def signed_rank(gaps: Values, patients: Sequence[str]) -> float:
     """p of Wilcoxon's signed-rank test, two-sided, on each patient's mean of the paired differences ``[n]`` (NaN = left
-    out); 1 where no patient differs."""
+    out); 1 where no patient differs, and never below ``least_p`` of those that do."""
     from scipy.stats import wilcoxon
 
     gaps = np.asarray(gaps, np.float64)
@@ -130,29 +138,33 @@ def signed_rank(gaps: Values, patients: Sequence[str]) -> float:
     if not len(index):
         return float("nan")
     means = np.bincount(index, gaps[kept]) / np.bincount(index)
-    return float(wilcoxon(means).pvalue) if np.any(means) else 1.0
+    moved = int(np.count_nonzero(means))
+    return max(least_p(moved), float(wilcoxon(means).pvalue)) if moved else 1.0
 
 
 def degradation(
     values: Values, several: NDArray[np.bool_], patients: Sequence[str], replicates: int = REPLICATES, seed: int = 0
 ) -> Difference:
     """How much worse a method is where several findings are present: mean over the pictures with one less mean over
-    those with ``several [n]``, by patient. Different pictures, so nothing is paired but the draws."""
-    values = np.asarray(values, np.float64)
+    those with ``several [n]``, by patient. Different pictures, so nothing is paired but the draws, and the patients who
+    have pictures of both kinds."""
+    values, names = np.asarray(values, np.float64), np.asarray(patients, dtype=str)
     parts = np.where(np.stack([~several, several], axis=1), values[:, None], np.nan)
     found = weighted_mean_intervals(parts, patients, replicates, seed)
     gap = found.replicates[:, :1] - found.replicates[:, 1:]
     low, high = interval_of(gap, "patient")
-    known = {str(p) for p, v in zip(patients, values, strict=True) if not np.isnan(v)}
+    with_one, with_several = (set(names[~np.isnan(part)].tolist()) for part in parts.T)
+    both, either = with_one & with_several, with_one | with_several
+    least = least_p(len(both), len(with_one - both), len(with_several - both))
     return Difference(
         "one finding",
         "several findings",
         float(found.mean[0] - found.mean[1]),
         float(low[0]),
         float(high[0]),
-        two_sided(gap[:, 0]),
+        two_sided(gap[:, 0], least),
         int(found.n.sum()),
-        len(known),
+        len(either),
     )
 
 
