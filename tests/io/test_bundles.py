@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import math
+import threading
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,6 +192,30 @@ def test_arrays_are_plain_npz(radiograph: Radiograph, tmp_path: Path) -> None:
         assert set(data.files) == {"values", "to_source", "source_shape"}
         assert data["source_shape"].tolist() == [96, 128]
         assert data["values"].dtype == np.float32
+
+
+def test_two_runs_write_the_same_picture_at_one_time(radiograph: Radiograph, tmp_path: Path) -> None:
+    rec, results = made(radiograph, results={})
+    errors: list[str] = []
+    together = threading.Barrier(2)
+
+    def run(letter: bytes) -> None:
+        for number in range(30):
+            together.wait()
+            try:
+                write_bundle(tmp_path / str(number), rec, results, {"a.png": letter})
+            except (OSError, SettingError) as error:
+                errors.append(repr(error))
+
+    writers = [threading.Thread(target=run, args=(letter,)) for letter in (b"a", b"b")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not errors
+    for number in range(30):
+        (folder,) = (tmp_path / str(number)).iterdir()
+        assert load_bundle(folder).record.files.keys() == {"a.png"}, "whole, whoever was last"
 
 
 @pytest.mark.parametrize("exchange", [True, False])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from whyray.cards import Card
 from whyray.contracts import Asked, Classifier, Context
 from whyray.errors import SettingError, UnknownName, UnmetNeed
 from whyray.io.bundles import load_bundle
+from whyray.io.whole import in_turn
 from whyray.jobs import explain as job
 from whyray.jobs.explain import Plan, choose, run_explainers
+from whyray.jobs.files import write_index
 from whyray.jobs.warn import warnings_for
 from whyray.types import Frame, Prediction
 
@@ -197,3 +200,29 @@ def test_sentences_join_the_default_where_the_model_has_a_generator(
     assert tuple(Plan().check(model)[0]) == ("gradcam", "template")  # a generator speaks to one audience
     asked, _ = Plan(audience="lay").check(model)
     assert tuple(asked) == ("gradcam", "template", "ratchet") and asked["ratchet"].audience == "lay"
+
+
+def test_batches_into_one_folder_wait_for_each_other_s_index(
+    model: whyray.Classifier, pictures: list[whyray.Radiograph], tmp_path: Path
+) -> None:
+    first, second = (whyray.explain(model, r, explainers=["centre"]) for r in pictures[:2])
+    first.save(tmp_path, animation="none")
+    with in_turn(tmp_path):  # another batch is at its index
+        writer = threading.Thread(target=write_index, args=(tmp_path, ()))
+        writer.start()
+        writer.join(0.2)
+        assert writer.is_alive(), "it waits"
+        second.save(tmp_path, animation="none")
+    writer.join()
+    assert (tmp_path / "index.html").read_text().count("report.html") == 2, "what came while it waited is listed"
+
+
+def test_a_batch_without_pictures_leaves_the_folder_to_another(model: whyray.Classifier, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    out = tmp_path / "out"
+
+    def meanwhile(done: int, total: int, item: str) -> None:
+        (out / "of another batch").mkdir(parents=True, exist_ok=True)
+
+    batch = whyray.explain_files([tmp_path / "bad.png"], out, classifier=model, report=meanwhile)
+    assert len(batch.failures) == 1 and [p.name for p in out.iterdir()] == ["of another batch"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -48,6 +49,8 @@ def folder_name(record: Record) -> str:
 
 def write_bundle(directory: Path, record: Record, results: Results, pictures: Mapping[str, bytes]) -> Path:
     """Write one folder below ``directory`` and return it; an earlier folder of the same picture is replaced.
+
+    Several runs may write below one directory, also the same picture: the last one stays.
 
     pictures  file name -> PNG bytes; ``<finding>-<explainer>.png`` is recorded as that explanation's overlay.
     Raises DiskFullError when the disk is full; whatever goes wrong, an earlier folder stays as it was.
@@ -127,18 +130,26 @@ def _write_last(path: Path, text: str) -> None:
 
 def _put(temporary: Path, target: Path) -> None:
     """Rename into place; where a folder is there already, swap the two in one step."""
-    if not target.exists():
+    try:
         temporary.rename(target)
-    elif not _exchange(temporary, target):
-        aside = _beside(target) / "old"
-        target.rename(aside)
-        try:
-            temporary.rename(target)
-        except OSError:
-            aside.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             raise
-        finally:
-            shutil.rmtree(aside.parent, ignore_errors=True)
+        if not _exchange(temporary, target):
+            _replace(temporary, target)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """The earlier folder aside, the new one in its place; back again where that fails."""
+    aside = _beside(target) / "old"
+    target.rename(aside)
+    try:
+        temporary.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    finally:
+        shutil.rmtree(aside.parent, ignore_errors=True)
 
 
 def _exchange(a: Path, b: Path) -> bool:
@@ -153,7 +164,7 @@ def _exchange(a: Path, b: Path) -> bool:
 def _beside(target: Path) -> Path:
     """A new, hidden, empty folder beside the target."""
     folder = target.parent / f".{target.name}-{secrets.token_hex(4)}"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     return folder
 
 

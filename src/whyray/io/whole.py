@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,19 +17,40 @@ DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all, also when power fails; a folder in its place is set aside, never deleted."""
+    """Write a file whole or not at all, also when power fails; a folder in its place is set aside, never deleted.
+
+    Several may write one file at a time: it is then what one of them gave. What was begun is taken away on errors.
+    """
     target = Path(path)
-    part = target.with_name(target.name + ".part")
+    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     if target.is_dir():
         target.rename(target.with_name(f"{target.name}.aside-{os.getpid()}"))
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, target)
+    try:
+        with open(part, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
     handle = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def in_turn(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """One at a time, among threads and runs, for short work on what sums a folder up; the others wait.
+
+    The kernel holds the lock, so nobody waits for a run that was killed; a file system without locks goes without.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(handle)
 

@@ -17,7 +17,7 @@ from ..io.bundles import MANIFEST, read_manifest
 from ..io.inputs import expand
 from ..io.load import load_image
 from ..io.records import to_json
-from ..io.whole import disk_errors, write_whole
+from ..io.whole import disk_errors, in_turn, write_whole
 from ..report.animation import check_kind
 from ..report.index import index_html
 from ..types import Radiograph, Report, Voi
@@ -68,7 +68,8 @@ def explain_files(
 ) -> Batch:
     """Explain every radiograph that ``sources`` name (files, folders, globs, lists) into one folder each below ``out``.
 
-    Several get an ``index.html`` beside their folders, those of an earlier batch included. A file that is refused
+    Several get an ``index.html`` beside their folders, those of other batches into ``out`` included, which may run at
+    the same time; its failures are those of the batch that ended last. A file that is refused
     becomes one sentence in ``failures``; settings and names are checked before the first file. ``options`` ("layer",
     "weights" ...) says how the classifier was loaded, for the recorded command alone; ``animation``: see
     ``Explained.save``. Raises SettingError, UnknownName, InputError (no source found), DiskFullError.
@@ -99,7 +100,8 @@ def explain_files(
         told = [f"one input was refused{f[f.find(': ') :]}" for f in failures] if anonymous else failures
         write_index(out, told)
     if fresh and not folders:
-        out.rmdir()
+        with contextlib.suppress(OSError):  # another batch has written there meanwhile
+            out.rmdir()
     return Batch(tuple(records), tuple(folders), tuple(failures))
 
 
@@ -129,12 +131,14 @@ def command(path: Path, classifier: Classifier, plan: Plan, options: Mapping[str
 
 def write_index(out: Path, failures: Sequence[str]) -> None:
     """``index.html`` of all explained radiographs in ``out``, if there are several; other folders are passed over."""
-    found = {}
-    for manifest in sorted(out.glob(f"[!.]*/{MANIFEST}")):
-        with contextlib.suppress(InputError):
-            found[manifest.parent] = to_json(read_manifest(manifest.parent))
-    if len(found) > 1:
-        with disk_errors(out):
+    if not out.is_dir():  # nothing was explained, and another batch took the empty folder away
+        return
+    with disk_errors(out), in_turn(out):
+        found = {}
+        for manifest in sorted(out.glob(f"[!.]*/{MANIFEST}")):
+            with contextlib.suppress(InputError):
+                found[manifest.parent] = to_json(read_manifest(manifest.parent))
+        if len(found) > 1:
             write_whole(out / "index.html", index_html(list(found.values()), list(found), failures).encode())
 
 

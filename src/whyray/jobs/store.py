@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 FACTS = "__facts__"
 _DAMAGED = (ValueError, TypeError, KeyError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-_numbers = itertools.count()
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,16 +79,9 @@ class Store:
         told = json.dumps({"key": key, "sha256": _hashes(plain), "facts": dict(facts or {})})
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **{**plain, FACTS: np.frombuffer(told.encode(), np.uint8)})  # type: ignore[arg-type]
-        target = self.path(key)
-        own = target.with_name(f"{key}.{os.getpid()}-{next(_numbers)}")  # two writers never share a file
         with disk_errors(self.folder):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                write_whole(own, buffer.getvalue())
-                os.replace(own, target)
-            finally:
-                for rest in (own, own.with_name(own.name + ".part")):
-                    rest.unlink(missing_ok=True)
+            self.path(key).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path(key), buffer.getvalue())
         return Result(plain, json.loads(told)["facts"])
 
     def have(self, facts: Mapping[str, Any], make: Callable[[], Arrays]) -> Result:
