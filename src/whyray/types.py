@@ -6,9 +6,12 @@ Coordinates everywhere: x to the right, y down, 0-based, pixel centres at whole 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -103,6 +106,8 @@ class Region:
 class Case:
     """One row of a data set. The picture is read when ``radiograph()`` is called, not before.
 
+    open    reads it. Where it (or ``open_regions``) has a method ``source() -> str`` that tells what it reads from
+            every other thing without reading it, what is kept of a picture is found again without reading it.
     labels  canonical finding -> 1.0 present, 0.0 absent, NaN not labelled.
     report  section name ("findings", "impression" ...) -> text; empty where there is none.
     facts   what else the data set says (view, age, sex, device, severity ...).
@@ -124,6 +129,20 @@ class Case:
     def regions(self) -> tuple[Region, ...]:
         """Read the annotators' regions."""
         return self.open_regions()
+
+    def source(self) -> str:
+        """What tells its pixels from any others, a sha256; the picture is read only where ``open`` does not know."""
+        return _source(self.open, lambda: array_hash(self.radiograph().pixels))
+
+    def regions_source(self) -> str:
+        """The same of its regions."""
+        return _source(self.open_regions, lambda: str(content(self.regions())))
+
+
+def _source(read: Callable[[], object], otherwise: Callable[[], str]) -> str:
+    known = getattr(read, "source", None)
+    words = otherwise() if known is None else str(known())
+    return hashlib.sha256(words.encode()).hexdigest()  # a path, or a name in it, does not leave the machine
 
 
 @dataclass(frozen=True)
@@ -186,6 +205,25 @@ def array_hash(array: NDArray[np.generic]) -> str:
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
+
+
+def content(value: object) -> str | None:
+    """Words that two values share only where they are the same through and through: every field of a dataclass, every
+    element of an array. None where a part of it is known by its address alone (a lambda, a plain object)."""
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | PurePath):
+        return f"{kind} {value!r}"
+    if isinstance(value, np.ndarray | np.generic):
+        return None if value.dtype.hasobject else f"{kind} {array_hash(np.asarray(value))}"
+    if isinstance(value, Mapping):
+        parts = [content(part) for item in value.items() for part in item]
+    elif isinstance(value, list | tuple):
+        parts = [content(part) for part in value]
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = [content(getattr(value, f.name)) for f in dataclasses.fields(value)]
+    else:
+        return None
+    return None if None in parts else f"{kind} {json.dumps(parts)}"
 
 
 def radiograph_from_array(

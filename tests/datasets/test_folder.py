@@ -9,6 +9,7 @@ import pytest
 from trees import folder_tree, write_table
 
 from whyray.datasets._resolve import load_dataset
+from whyray.datasets._tables import read_rows
 from whyray.datasets.folder import load
 from whyray.errors import DataError, InputError, UnknownName
 from whyray.testing import check_dataset
@@ -127,3 +128,22 @@ def test_the_development_data(dev_data: Path) -> None:
     boxed = next(c for c in cases if c.facts["dataset"] == "NIH ChestX-ray14" and c.regions())
     height, width = boxed.radiograph().shape
     assert all(x >= 0 and x + w <= width and y + h <= height for x, y, w, h in (r.box for r in boxed.regions()))
+
+
+def test_a_file_that_is_written_anew_is_another_source(tree: Path) -> None:
+    def sources() -> dict[str, tuple[str, str]]:
+        return {c.id: (c.source(), c.regions_source()) for c in load(str(tree)).cases()}
+
+    first = sources()
+    assert sources() == first and len({picture for picture, _ in first.values()}) == len(first)
+    write_table(tree / "boxes.csv", [{**row, "finding": "Mass"} for row in read_rows(tree / "boxes.csv")])
+    drawn = sources()
+    assert drawn["p0"][0] == first["p0"][0] and drawn["p0"][1] != first["p0"][1]
+    mask = tree / read_rows(tree / "masks.csv")[0]["file"]
+    mask.write_bytes(mask.read_bytes() + b"\0")
+    assert sources()["p0"][1] != drawn["p0"][1]
+    picture = tree / str(load(str(tree)).cases()[1].facts["file"])
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    assert sources()["p1"][0] != first["p1"][0] and sources()["p0"][0] == first["p0"][0]
+    picture.unlink()
+    assert sources()["p1"][0] not in {picture for picture, _ in first.values()}

@@ -259,3 +259,16 @@ def test_wrong_requests_are_refused() -> None:
         phantom(0, size=32)
     with pytest.raises(SettingError, match="numbered"):
         phantom_case(-1)
+
+
+def test_its_source_is_what_makes_it_another_picture() -> None:
+    made = {
+        phantom_case(3).source(),
+        phantom_case(4).source(),
+        phantom_case(3, size=128).source(),
+        phantom_case(3, without=["edema"]).source(),
+        phantom_case(3, plant={"mass": 0.5}).source(),
+        phantom_case(3, plant={"mass": 0.6}).source(),
+        phantom_case(3, shortcut=Shortcut("mass")).source(),
+    }
+    assert len(made) == 7 and phantom_case(3).source() in made

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import numpy as np
 from ..contracts import Dataset
 from ..errors import DataError, UnknownName
 from ..findings import finding
-from ..types import Case, Radiograph, Region, View
+from ..types import Case, Radiograph, Region, View, content
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -90,14 +91,33 @@ def picture(root: Path, file: str) -> Path:
 
 def opener(path: Path, name: str, view: View | None) -> Opener:
     """Reads a picture, with the name and (where the file says nothing) the view of the table."""
+    return _File(path, name, view)
 
-    def load() -> Radiograph:
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    name: str
+    view: View | None
+
+    def __call__(self) -> Radiograph:
         from ..io.load import load_image
 
-        radiograph = load_image(path)
-        return replace(radiograph, name=name, view=radiograph.view or view)
+        radiograph = load_image(self.path)
+        return replace(radiograph, name=self.name, view=radiograph.view or self.view)
 
-    return load
+    def source(self) -> str:
+        """The file, and the view that the table gives it."""
+        return f"{file_source(self.path)} {self.view}"
+
+
+def file_source(path: Path) -> str:
+    """What tells a file from every other, and from itself before it was written anew; not one byte of it is read."""
+    try:
+        held = path.stat()
+    except OSError:
+        return f"{path.absolute()} absent"
+    return f"{path.absolute()} {held.st_size} {held.st_mtime_ns}"
 
 
 def view_of(text: str) -> View | None:
@@ -152,12 +172,34 @@ def number(text: str) -> float | None:
         return None
 
 
-def regions_of(make: Sequence[Callable[[tuple[int, int]], Region]], load: Opener) -> tuple[Region, ...]:
-    """Regions that need the shape of the picture, which is read only where there are any."""
-    if not make:
-        return ()
-    shape = load().shape
-    return tuple(each(shape) for each in make)
+def regions_of(make: Sequence[Callable[[tuple[int, int]], Region]], load: Opener) -> Callable[[], tuple[Region, ...]]:
+    """Reads regions that need the shape of the picture, which is read only where there are any."""
+    return _Drawn(tuple(make), load)
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    make: tuple[Callable[[tuple[int, int]], Region], ...]
+    load: Opener
+
+    def __call__(self) -> tuple[Region, ...]:
+        if not self.make:
+            return ()
+        shape = self.load().shape
+        return tuple(each(shape) for each in self.make)
+
+    def source(self) -> str:
+        """What the tables say of each region, and the picture whose shape they take."""
+        return "\n".join(_words(part) for part in (*self.make, self.load)) if self.make else ""
+
+
+def _words(part: object) -> str:
+    """What a reader says of itself; of a function with arguments (rows of a table) its name and theirs."""
+    if isinstance(part, partial):
+        held = content((part.args, part.keywords))
+        assert held is not None, "a reader of regions is given rows of a table, numbers and paths"
+        return f"{part.func.__qualname__} {held}"
+    return str(part.source() if hasattr(part, "source") else part)
 
 
 def grouped(rows: Iterable[Mapping[str, str]], key: str) -> dict[str, list[Mapping[str, str]]]:

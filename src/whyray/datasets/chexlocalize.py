@@ -104,7 +104,7 @@ def _with_regions(root: Path, place: Path, case: Case, drawn: Mapping[str, Any],
         if finding is not None and not _empty(value):
             make.append(partial(_region, case.id, finding, value, drawn.get("img_size"), who))
     file = (place / str(case.facts["file"])).relative_to(root).as_posix()
-    regions = partial(regions_of, make, case.open)
+    regions = regions_of(make, case.open)
     return replace(case, open_regions=regions, facts={**case.facts, "file": file, "dataset": "CheXlocalize"})
 
 

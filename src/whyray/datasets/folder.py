@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from ..errors import DataError
-from ..types import Case, Region
+from ..types import Case, Region, content
 from ._policies import labels_from, policy_of
 from ._tables import (
     TableSet,
     box_around,
     box_in,
+    file_source,
     grouped,
     known_finding,
     mask_in,
@@ -80,14 +82,14 @@ def _case(
     name = row["image_id"]
     read = opener(picture(root, str(facts["file"])), name, view_of(row.get("view", "")))
     make: list[Callable[[tuple[int, int]], Region]] = [partial(_box, box, row) for box in drawn[0]]
-    make += [partial(_mask, root, mask) for mask in drawn[1]]
+    make += [_Mask(root, mask) for mask in drawn[1]]
     return Case(
         id=name,
         open=read,
         labels=labels,
         patient=row.get("patient_id") or name,
         split=row.get("split", ""),
-        open_regions=partial(regions_of, make, read),
+        open_regions=regions_of(make, read),
         report=report,
         facts=facts,
     )
@@ -103,9 +105,20 @@ def _box(box: Row, row: Row, shape: tuple[int, int]) -> Region:
     return Region(_region_name(box, "finding"), values, None, _kind(box), box.get("annotator", ""))
 
 
-def _mask(root: Path, row: Row, shape: tuple[int, int]) -> Region:
-    mask = mask_in(picture(root, row["file"]), shape)
-    return Region(_region_name(row, "structure"), box_around(mask), mask, _kind(row), row.get("annotator", ""))
+@dataclass(frozen=True, eq=False)
+class _Mask:
+    """A row of masks.csv, and the folder that its file lies in."""
+
+    root: Path
+    row: Row
+
+    def __call__(self, shape: tuple[int, int]) -> Region:
+        mask = mask_in(picture(self.root, self.row["file"]), shape)
+        name, kind = _region_name(self.row, "structure"), _kind(self.row)
+        return Region(name, box_around(mask), mask, kind, self.row.get("annotator", ""))
+
+    def source(self) -> str:
+        return f"{content(self.row)} {file_source(self.root / self.row['file'])}"
 
 
 def _region_name(row: Row, column: str) -> str:

@@ -67,7 +67,7 @@ def _case(
         labels={f: labels.get(f, math.nan) for f in sorted(NIH)},
         patient=f"nih_{row['Patient ID']}",
         split=_split(name, row["Patient ID"], official),
-        open_regions=partial(regions_of, make, read),
+        open_regions=regions_of(make, read),
         facts=facts,
     )
 

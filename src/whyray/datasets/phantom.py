@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..contracts import Dataset
 from ..errors import DataError, SettingError
-from ..types import Case, Radiograph, Region, View
+from ..types import Case, Radiograph, Region, View, content
 from ._phantom_factors import PHANTOM_VERSION, PREVALENCE
 from ._phantom_make import FINDINGS, Phantom, Shortcut, check_wanted, labels_of, phantom, plantable, severities_of
 from ._tables import box_around
@@ -63,11 +63,11 @@ def phantom_case(
     told = _Told(partial(make, size=64))  # words and places do not depend on the size
     return Case(
         id=f"phantom-{n}",
-        open=partial(_radiograph, n, size, make),
+        open=_Made(_radiograph, size, make),
         labels=labels_of(severities),
         patient=f"phantom-{n}",
         split=split_of(n),
-        open_regions=partial(_regions, size, make),
+        open_regions=_Made(_regions, size, make),
         report=_Later(("findings", "impression"), told, "report"),
         facts=_Later(FACTS, told, "facts"),
     )
@@ -135,8 +135,27 @@ def split_of(n: int) -> str:
     return next((s for s, first in FIRST.items() if first <= n < first + LIMIT), "")
 
 
-def _radiograph(n: int, size: int, make: Callable[..., Phantom]) -> Radiograph:
-    made = make(size=size)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class _Made(Generic[T]):
+    """What ``read`` takes from a phantom of this size, made when it is called; what it is follows from its factors."""
+
+    read: Callable[[int, partial[Phantom]], T]
+    size: int
+    make: partial[Phantom]
+
+    def __call__(self) -> T:
+        return self.read(self.size, self.make)
+
+    def source(self) -> str:
+        """Version, number, size, what was planted or taken away, and the shortcut."""
+        return f"phantom {PHANTOM_VERSION} {self.size} {content((self.make.args, self.make.keywords))}"
+
+
+def _radiograph(size: int, make: partial[Phantom]) -> Radiograph:
+    (n,), made = make.args, make(size=size)
     view: View = "AP" if made.facts["view"] == "AP" else "PA"
     facts: dict[str, str | int | float | bool | None] = {"format": "phantom", "version": PHANTOM_VERSION, "case": n}
     spacing = (made.spacing_mm, made.spacing_mm)
@@ -145,7 +164,7 @@ def _radiograph(n: int, size: int, make: Callable[..., Phantom]) -> Radiograph:
     )
 
 
-def _regions(size: int, make: Callable[..., Phantom]) -> tuple[Region, ...]:
+def _regions(size: int, make: partial[Phantom]) -> tuple[Region, ...]:
     made = make(size=size)
     found = [Region(f, box_around(mask), mask, "finding", "phantom") for f, mask in made.masks.items() if mask.any()]
     body = [Region(f, box_around(mask), mask, "anatomy", "phantom") for f, mask in made.anatomy.items() if mask.any()]

@@ -69,7 +69,7 @@ def _case(
         labels=labels,
         patient=f"nih_{person}" if person else f"rsna_{name}",
         split=_split(source, person or name, official),
-        open_regions=partial(regions_of, make, read),
+        open_regions=regions_of(make, read),
         facts={
             "file": file,
             "class": kind,

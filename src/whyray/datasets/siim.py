@@ -57,7 +57,7 @@ def _case(root: Path, name: str, rows: Sequence[Mapping[str, str]], found: str |
         labels={FINDING: float(ill)},
         patient=f"siim_{name}",
         split=_split("", name, None),
-        open_regions=partial(regions_of, make, read),
+        open_regions=regions_of(make, read),
         facts={"file": file, "dataset": "SIIM-ACR pneumothorax", "licence": LICENCE},
     )
 

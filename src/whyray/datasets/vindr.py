@@ -73,7 +73,7 @@ def _case(root: Path, part: str, name: str, readers: Sequence[Row], boxes: Seque
         labels=labels,
         patient=f"vindr_{name}",
         split="test" if part == "test" else "val" if _share(name) % 8 == 0 else "train",
-        open_regions=partial(regions_of, make, read),
+        open_regions=regions_of(make, read),
         facts=facts,
     )
 
