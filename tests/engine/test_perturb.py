@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -147,8 +147,50 @@ def test_a_fill_may_depend_on_the_coalition(model: whyray.Classifier, frame: why
 
     mine = Perturbed(model, frame, CELLS, nameless, context)
     assert mine.estimate(KEEP) == len(KEEP)
+    mine.logits(KEEP)
+    assert mine.estimate(KEEP) == 0
+    assert Perturbed(model, frame, CELLS, nameless, context).estimate(KEEP) == len(KEEP)
     with pytest.raises(SettingError, match=r"\(5, 1, 64, 64\) was wanted"):
         Perturbed(model, frame, CELLS, lambda k, p: np.zeros((len(k), 1, 3, 3)), context).logits(KEEP)
+
+
+def test_a_nameless_fill_is_never_taken_for_one_that_is_gone(
+    model: whyray.Classifier, frame: whyray.types.Frame
+) -> None:
+    def logits(value: float) -> np.ndarray:
+        def fill(keep: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+            return np.where(keep[:, None], pixels, np.float32(value))
+
+        return Perturbed(model, frame, CELLS, fill, context).logits(KEEP)
+
+    context = Context()
+    for value in (0.0, 1.0, 0.5):  # each at the address of the one before
+        wanted = by_hand(model, frame.pixels, np.full_like(frame.pixels, value), CELLS)
+        np.testing.assert_allclose(logits(value), wanted, atol=2e-6)
+
+
+@dataclass(frozen=True)
+class Drawn(Noise):
+    """A fill whose words leave out what decides: a hidden field, the middle of a long array."""
+
+    hidden: float = field(default=0.0, repr=False)
+    many: np.ndarray = field(default_factory=lambda: np.zeros(5000))
+
+    def __call__(self, keep: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+        value = np.float32(self.hidden + self.many.sum())
+        return np.stack([np.where(k, pixels, value) for k in keep])
+
+
+def test_a_fill_is_known_by_every_field(model: whyray.Classifier, frame: whyray.types.Frame) -> None:
+    context = Context()
+    middle = np.zeros(5000)
+    middle[2500] = 1
+    fills = [Drawn(), Drawn(hidden=1.0), Drawn(many=middle)]
+    assert repr(fills[0]) == repr(fills[1]) == repr(fills[2])
+    for fill in fills:
+        assert Perturbed(model, frame, CELLS, fill, context).estimate(KEEP) == len(KEEP)
+        Perturbed(model, frame, CELLS, fill, context).logits(KEEP)
+    assert Perturbed(model, frame, CELLS, Drawn(many=middle.copy()), context).estimate(KEEP) == 0
 
 
 def test_half_precision_is_near_and_its_ends_are_exact(model: whyray.Classifier, frame: whyray.types.Frame) -> None:

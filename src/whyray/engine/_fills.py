@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import UnknownName
+from ..types import array_hash, content
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_FILL = "blur"
 FILLS = ("blur", "mean", "segment", "neighbours", "black", "white")
 BLUR = 1 / 12  # standard deviation of the blur over the shorter side: a large opacity leaves no edge behind
+
+_numbers = itertools.count()
 
 
 def filled(pixels: Pixels, fill: str | float, segments: Segments, preparation: Preparation) -> Pixels:
@@ -85,17 +90,13 @@ def neighbour_means(means: NDArray[np.float64], labels: NDArray[np.int32]) -> ND
 
 
 def fill_key(fill: object, picture: Pixels | None) -> str:
-    """What tells two fills apart: the filled picture itself, or the words of a callable that has words of its own.
+    """What tells two fills apart: the filled picture itself, or every field of a callable that is a frozen dataclass.
 
-    A callable without them (a lambda, a plain object) is known by its address, so its passes serve this object only.
+    Any other callable (a lambda, a plain object) gets a number of its own at every call, which never comes again.
     """
-    import dataclasses
-
-    from ..types import array_hash
-
     if picture is not None:
         return array_hash(picture)
     kind = type(fill)
     frozen = dataclasses.is_dataclass(fill) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    words = repr(fill) if frozen else f"at {id(fill)}"
-    return f"{kind.__module__}.{kind.__qualname__} {words}"
+    known = content(fill) if frozen else None
+    return known or f"{kind.__module__}.{kind.__qualname__} number {next(_numbers)}"
