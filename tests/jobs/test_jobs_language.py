@@ -76,6 +76,16 @@ def test_the_references_themselves_are_perfect(tmp_path: Path) -> None:
     assert result.notes == () and result.facts["correctly predicted"] == 9
 
 
+def test_evidence_that_is_itself_explained_can_be_reached(tmp_path: Path) -> None:
+    """One sentence, two diagnoses, one of which is evidence for the other: each side leaves out the diagnosis."""
+    two = ("Atelectasis", "Consolidation")
+    marks = {"diagnosis_label": label(*two), "evidence_label": label("Lung Opacity", "Consolidation")}
+    line = {"sentence_ID": "s0#0", "nle": "Left basilar opacity and consolidation may represent atelectasis.", **marks}
+    made = [{"sentence_ID": "s0#0", "diagnosis": name, "nle": line["nle"]} for name in two]
+    result = run(tmp_path, made, [line])
+    assert row(result, "clev").value == 1 and row(result, "clev", REAL).value == 1
+
+
 def test_constant_and_majority_answers_are_in_every_table(tmp_path: Path) -> None:
     result = run(tmp_path, generated(references()), references())
     for name in ("all pairs", "correctly predicted"):

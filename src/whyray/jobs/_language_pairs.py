@@ -107,13 +107,19 @@ def _pairs(
                 continue
             mine = made.get((sentence, label), {})
             used |= {(sentence, label)} if mine else set()
-            wanted = (
-                published(line["evidence_label"]) if "evidence_label" in line else cited(line["nle"], label, labeller)
-            )
+            wanted = _wanted(line, label, labeller)
             patient = str(line.get("patient_ID") or report_of(sentence))
             text = str(mine.get("nle", ""))
             pairs.append(Pair(sentence, label, line["nle"], text, wanted, patient, _correct(mine, label)))
     return pairs, used
+
+
+def _wanted(line: Mapping[str, Any], label: str, labeller: Labeller) -> Evidence:
+    """Evidence of the reference for one of its diagnoses: published, or read; never the diagnosis itself, on which what
+    is read from a generated sentence does not count either."""
+    if "evidence_label" in line:
+        return published(line["evidence_label"]) - {label}
+    return cited(line["nle"], label, labeller)
 
 
 def _correct(line: Mapping[str, Any], label: str) -> bool | None:
