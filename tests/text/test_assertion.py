@@ -51,6 +51,28 @@ negative|There is atelectasis but no [effusion].
 negative|NO [PNEUMOTHORAX].
 negative|Clear lungs, without evidence of [pneumonia].
 negative|Not a [pneumothorax] but a skin fold.
+negative|[Pneumothorax]: none.
+negative|[Pneumothorax] - none.
+negative|[Pneumothorax] – no.
+negative|Right [effusion]: absent.
+negative|Effusion, [pneumothorax]: none.
+negative|CONSOLIDATION: no. [EFFUSION]: NOT SEEN.
+negative|[Pneumonia]: unlikely.
+negative|[Cardiomegaly]? no.
+negative|Is there [cardiomegaly]? No.
+negative|2. [Edema]: resolved.
+uncertain|[Pneumonia]: possible.
+uncertain|[Pneumonia]? Cannot be excluded.
+positive|[Pneumothorax]: small, right.
+positive|[Cardiomegaly]? Yes.
+positive|[Effusion]: no change.
+positive|[Effusion]: no longer on the left alone.
+positive|[Opacity]: scar unlikely.
+positive|[Atelectasis]: no effusion.
+positive|There is a small [effusion]: not seen before.
+positive|There is an [effusion]: none, however, was drained.
+positive|Lungs: [Pneumothorax] on the right.
+positive|Heart: no. Lungs: [pneumothorax].
 uncertain|[Pneumonia] cannot be excluded.
 uncertain|[Pneumonia] cannot be entirely excluded.
 uncertain|Underlying [consolidation] can not be excluded.

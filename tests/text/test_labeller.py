@@ -85,6 +85,26 @@ def test_sections_that_are_no_reading_are_left_out() -> None:
     assert [text[m.start : m.end] for ms in found.mentions for m in ms] == ["effusion", "Effusion"]
 
 
+@pytest.mark.parametrize(
+    ("text", "finding", "state"),
+    [
+        ("Pneumothorax: none.", "pneumothorax", "negative"),
+        ("Effusion: absent. Pneumonia: unlikely.", "pleural_effusion", "negative"),
+        ("Cardiomegaly? No. Edema? Yes.", "cardiomegaly", "negative"),
+        ("Cardiomegaly? No. Edema? Yes.", "edema", "positive"),
+        ("Pneumothorax: No pneumothorax is seen.", "pneumothorax", "negative"),
+        ("Effusion: costophrenic angles are clear.", "pleural_effusion", "negative"),
+        ("Effusion: possible small effusion.", "pleural_effusion", "uncertain"),
+        ("Effusion: no right effusion; small left effusion.", "pleural_effusion", "positive"),
+        ("Effusion, pneumothorax: none.", "pleural_effusion", "negative"),
+        ("Atelectasis: no effusion.", "atelectasis", "positive"),
+        ("Lungs: Pneumothorax on the right.", "pneumothorax", "positive"),
+    ],
+)
+def test_headings_with_their_answers(text: str, finding: str, state: str) -> None:
+    assert RuleLabeller().label(text)[finding] == state
+
+
 def test_finer_vocabulary() -> None:
     labeller: Labeller = RuleLabeller(("nodule", "mass", "lung_lesion"))
     assert labeller.label("A nodule, no mass.") == {"nodule": "positive", "mass": "negative", "lung_lesion": "positive"}

@@ -2,12 +2,15 @@
 
 Rules are rows of ``assertion.tsv``. A rule reaches forward or backward over a number of words, never past a stop, and a
 denial and a hedge stop each other: the nearer one decides. After Harkema et al. (2009); the rules are our own.
+
+A colon, a question mark and a dash part sentences, save where an answer follows a heading: "Pneumothorax: none.",
+"Cardiomegaly? No.". Rules that look backward, and those of answers alone (``no``), then reach the heading.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -20,6 +23,10 @@ _BREAK = re.compile(r"[;:](?=\s)|[.!?](?=\s)")
 _LIST = re.compile(
     r"(?:[\s,/-]+|(?:and|or|nor|the|a|an|any)\b)*(?:(?!(?:no|not|with|without|but)\b)[a-z0-9'-]+\s+){0,3}"
 )
+# what stands between a heading and its answer, and what a heading may begin with
+_MARK = re.compile(r"\s*(?:[:?](?=\s)|(?<=\s)[-–—]{1,2}(?=\s))\s*")
+_BEFORE = re.compile(r"[\W\d]*(?:(?!(?:there|it|this|is|are|was|has|have|with|shows?|no|not|new)\b)[a-z'-]+\W+){0,3}")
+_ENDED = re.compile(r"\s*(?:[.,;!?)]|$)")
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,29 @@ def decide(low: str, mentions: Sequence[tuple[int, int]], found: Sequence[Cue]) 
         return (PLAIN,) * len(mentions)
     walls = [(c.start, c.end) for c in found if c.state == "stop"] + [m.span() for m in _BREAK.finditer(low)]
     bearing = [c for c in found if c.state not in ("stop", "pseudo")]
-    return tuple(_decide(low, number, mentions, bearing, walls) for number in range(len(mentions)))
+    answers = {begin: mark for mark, begin in headings(low, mentions).values()}
+    return tuple(_decide(low, number, mentions, bearing, walls, answers) for number in range(len(mentions)))
+
+
+def headings(low: str, mentions: Sequence[tuple[int, int]]) -> dict[int, tuple[int, int]]:
+    """Number of each mention that ends a heading or question -> where its mark begins, and where its answer does."""
+    out = {}
+    for number, (start, end) in enumerate(mentions):
+        if mark := _MARK.match(low, end):
+            begin = max((m.end() for m in _BREAK.finditer(low, 0, start)), default=0)
+            first = min(s for s, _ in mentions if s >= begin)
+            if "?" in mark[0] or _BEFORE.fullmatch(low, begin, first):
+                out[number] = mark.span()
+    return out
 
 
 def _decide(
-    low: str, number: int, mentions: Sequence[tuple[int, int]], bearing: Sequence[Cue], walls: Sequence[tuple[int, int]]
+    low: str,
+    number: int,
+    mentions: Sequence[tuple[int, int]],
+    bearing: Sequence[Cue],
+    walls: Sequence[tuple[int, int]],
+    answers: Mapping[int, int],
 ) -> Assertion:
     start, end = mentions[number]
     near: list[tuple[int, Cue]] = []
@@ -104,6 +129,10 @@ def _decide(
         if distance is None or distance > cue.reach:
             continue
         between = (cue.end, start) if cue.end <= start else (end, cue.start)
+        if cue.start in answers and cue.start >= end and _ENDED.match(low, cue.end):
+            between = (end, answers[cue.start])
+        elif cue.direction == "answer":
+            continue
         if not any(between[0] <= wall[0] and wall[1] <= between[1] for wall in walls):
             near.append((distance, cue))
     if not near:
@@ -135,7 +164,7 @@ def _distance(low: str, number: int, mentions: Sequence[tuple[int, int]], cue: C
         return 0
     if cue.end <= start and cue.direction in ("forward", "both"):
         return sum(1 for _ in WORD.finditer(low, cue.end, start))
-    if cue.start >= end and cue.direction in ("backward", "both") and _linked(low, number, mentions, cue):
+    if cue.start >= end and cue.direction in ("backward", "both", "answer") and _linked(low, number, mentions, cue):
         return sum(1 for _ in WORD.finditer(low, end, cue.start))
     return None
 

@@ -8,13 +8,13 @@ States of a report are put together as CheXpert does (Irvin et al., 2019): posit
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Literal, Protocol
 
 from ..findings import crosswalk
 from ._lexicon import WORD, Hit, Lexicon, longest, lowered, rules
-from .assertion import PLAIN, Assertion, Polarity, cues, decide
+from .assertion import PLAIN, Assertion, Polarity, cues, decide, headings
 from .sections import split
 from .sentences import Sentence, sentences
 
@@ -144,11 +144,19 @@ def mentions(sentence: str) -> tuple[Mention, ...]:
     spans = [(h.start, h.end) for h in named]
     said = decide(low, spans, cues(bearing, of_findings)) if bearing else (PLAIN,) * len(spans)
     where = _places(low, spans, places, of_findings + of_assertion)
-    return tuple(
-        _mention(h, a, w, " not " in low[h.start : h.end])
-        for h, a, w in zip(named, said, where)
-        if _facts()[h.rule][0] != "-"
-    )
+    found = [_mention(h, a, w, " not " in low[h.start : h.end]) for h, a, w in zip(named, said, where)]
+    for number in headings(low, spans):
+        found[number] = _headed(found[number], found[number + 1 :])
+    return tuple(m for m in found if m.finding != "-")
+
+
+def _headed(heading: Mention, after: list[Mention]) -> Mention:
+    """A heading whose finding is named again after it says what is said there: "Effusion: no effusion."."""
+    same = [m for m in after if m.finding == heading.finding]
+    if not same or heading.state != "positive":
+        return heading
+    told = min(same, key=lambda m: _ORDER[m.state])
+    return replace(heading, state=told.state, assertion=told.assertion)
 
 
 def _mention(hit: Hit, said: Assertion, where: tuple[str, tuple[str, ...]], denied: bool) -> Mention:

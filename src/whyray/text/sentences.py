@@ -17,6 +17,12 @@ _END = re.compile(
     r"|\n[ \t]*\n\s*"
     r"|\n(?=[ \t]*(?:\d{1,2}[.)]|[-*•])[ \t])"
 )
+# what answers a question within its sentence: "Cardiomegaly? No."
+_ANSWER = re.compile(
+    r"\s+(?:no|nil|none|yes|absent|negative|unlikely|possible|possibly|probable|probably|likely|not seen|none seen)"
+    r"(?=[.,;]|\s*$)",
+    re.IGNORECASE,
+)
 _LIST_NUMBER = re.compile(r"\s*\(?\d{1,2}[.)]")
 _LAST_WORD = re.compile(r"(?:[A-Za-z]\.)*[A-Za-z]+\.$|[A-Za-z]+\.$")
 
@@ -96,6 +102,8 @@ def _add(out: list[Sentence], text: str, start: int, end: int) -> None:
 def _goes_on(text: str, start: int, end: re.Match[str]) -> bool:
     """Whether the sentence goes on after this stop mark."""
     mark = end[0]
+    if mark == "?":
+        return bool(_ANSWER.match(text, end.end()))
     if mark[0] != "." or len(mark.rstrip("\"')]")) > 1:
         return False
     before = text[start : end.start() + 1]
