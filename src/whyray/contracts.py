@@ -158,6 +158,11 @@ class Explainer(ABC):
         """Rough cost of one image in forward passes, for the time budget and the estimate before a long run."""
         return self.cost
 
+    def reads(self, classifier: Classifier) -> Mapping[str, str]:
+        """What it reads besides pictures, settings and the classifier: name -> hash of the content. What is kept of it
+        is made again when one of these changes. Raises UnmetNeed or WeightsError where one is missing."""
+        return {}
+
     @property
     def name(self) -> str:
         """The name of its file, as on the command line."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -40,9 +39,9 @@ class Spots(Dataset):
         sites = {f: {"side": SIDES[side]} for f, (side, _) in spots.items()}
         facts = {"sites": sites, "severities": {f: u for f, (_, u) in spots.items()}, "devices": []}
         labels = {f: float(f in spots) for f in FINDINGS}
-        return Case(f"spots-{i}", partial(self._open, i, spots), labels, f"p{i}", facts=facts if self.told else {})
+        return Case(f"spots-{i}", Spot(self, i, spots), labels, f"p{i}", facts=facts if self.told else {})
 
-    def _open(self, i: int, spots: Mapping[str, tuple[int, float]]) -> Radiograph:
+    def open(self, i: int, spots: Mapping[str, tuple[int, float]]) -> Radiograph:
         self.reads += 1
         if i in self.broken:
             raise InputError(f"spots-{i}", "the file ends early", "copy it again")
@@ -51,6 +50,21 @@ class Spots(Dataset):
             top, left = THIRD * FINDINGS.index(finding), SIDE // 2 * side
             pixels[top + 4 : top + 12, left + 8 : left + 16] = 0.4 + 0.5 * severity
         return Radiograph(pixels.astype(np.float32), name=f"spots-{i}")
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Reads one picture; what it is follows from its number."""
+
+    of: Spots
+    number: int
+    spots: Mapping[str, tuple[int, float]]
+
+    def __call__(self) -> Radiograph:
+        return self.of.open(self.number, self.spots)
+
+    def source(self) -> str:
+        return f"spots {self.number} {self.number in self.of.broken}"
 
 
 class Halves(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -67,6 +67,12 @@ class Narrated(Explainer):
         from ..models._narrators import KINDS
 
         return KINDS[self.network, self.audience]
+
+    def reads(self, classifier: Classifier) -> Mapping[str, str]:
+        """The generator."""
+        from ..models._artefacts import artefact_hash
+
+        return {"sentences": artefact_hash(self.artefact, classifier, self.sentences)}
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

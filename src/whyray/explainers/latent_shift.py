@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -105,6 +105,12 @@ class LatentShift(Explainer):
     def shown(self) -> int:
         """Pictures of a path."""
         return self.frames or (11 if self.rules == "own" else FRAMES[self.rules])
+
+    def reads(self, classifier: Classifier) -> Mapping[str, str]:
+        """The autoencoder."""
+        from ..models._autoencoders import autoencoder_for
+
+        return {"autoencoder": autoencoder_for(classifier, self.autoencoder).sha256}
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

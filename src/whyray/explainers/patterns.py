@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -51,6 +51,13 @@ class Patterns(Explainer):
     def __post_init__(self) -> None:
         in_range("mass", self.mass, 0.01, 1)
         in_range("against", self.against, 0, 1000)
+
+    def reads(self, classifier: Classifier) -> Mapping[str, str]:
+        """The bank."""
+        from ..models._artefacts import artefact_hash
+        from ..patterns.bank import KIND
+
+        return {"bank": artefact_hash(KIND, classifier, self.bank)}
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, get_args
 
@@ -68,6 +68,13 @@ class Wenlex(Explainer):
         """The radiograph, and the drawn pictures of each finding; drawing one is counted like a pass."""
         candidates = (self.beams or BEAMS["phrases"]) if self.wording == "phrases" else 0
         return 1 + 2 * findings * (3 + candidates)
+
+    def reads(self, classifier: Classifier) -> Mapping[str, str]:
+        """The generator."""
+        from ..models._artefacts import artefact_hash
+        from ..models._wenlex import KIND
+
+        return {"generator": artefact_hash(KIND, classifier, self.generator)}
 
     def explain(
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context

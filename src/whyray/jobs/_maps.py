@@ -14,6 +14,7 @@ from ..contracts import Classifier, Context, Explainer
 from ..errors import MissingExtra, UnmetNeed, WhyrayError
 from ..explanations import Attribution, Explanation
 from ..types import Provenance, Radiograph
+from ._reads import read_by
 from .explain import check_needs, in_order
 from .run import Cell, Made
 
@@ -71,7 +72,7 @@ class Maker:
     kind: str = "map"
     arrays: Callable[[Mapping[str, Explanation]], Mapping[str, NDArray[Any]]] = map_arrays
     engines: dict[tuple[Any, Any], str] = field(default_factory=dict)
-    weights: dict[str, str] = field(default_factory=dict)
+    read: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def cell(self, label: str, radiograph: Radiograph, findings: Sequence[str], frame_sha256: str) -> Cell:
         """The cell of one explainer's maps of one radiograph: all findings of one call."""
@@ -87,23 +88,15 @@ class Maker:
             "classifier": self.classifier.fingerprint,
             "backend": self._backend(explainer),
             "findings": list(findings),
-            **self._artefact(explainer),
+            **self.reads(label),
         }
         return Cell(facts, f"{label}, {radiograph.name}", Asked(label, radiograph, tuple(findings)))
 
-    def _artefact(self, explainer: Explainer) -> dict[str, str]:
-        """Hash of the autoencoder that the explainer reads: another one under the same name is another cell."""
-        spec: Any = getattr(explainer, "autoencoder", None)
-        if spec is None:
-            return {}
-        if spec not in self.weights:
-            from ..models._autoencoders import autoencoder_for
-
-            try:
-                self.weights[spec] = autoencoder_for(self.classifier, spec).sha256
-            except WhyrayError:  # said again, with the reason, where it is read
-                self.weights[spec] = ""
-        return {"autoencoder": self.weights[spec]}
+    def reads(self, label: str) -> Mapping[str, Any]:
+        """What the explainer reads besides pictures and classifier (``read_by``): other content is another cell."""
+        if label not in self.read:
+            self.read[label] = read_by(self.asked[label], self.classifier)
+        return self.read[label]
 
     def _backend(self, explainer: Explainer) -> str:
         """What runs the passes: "auto" is another engine, or precision, on another machine, and so another cell."""

@@ -1,7 +1,6 @@
 """What a classifier makes of every picture, a cell each, and what explainers say of it: each picture is read once.
 
-A picture is known by its data set's name and its own, so that a second run, or one with another generator,
-reads none.
+A picture is known by ``Case.source()``, so that a second run, or one with another generator, reads none.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from ..explanations import Statement
 from ..models._predict import predictions
 from ..patterns.site import Site, site_of
 from ..types import Case, Radiograph, Report
+from ._reads import read_by
 from .explain import Plan, run_explainers
 from .run import Cell, Made, run
 from .store import Store
@@ -43,11 +43,12 @@ class Voice:
     asked: Mapping[str, Explainer]
     audience: str
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What its words depend on besides the classifier and the picture."""
-        made = {label: [e.name, e.version, dataclasses.asdict(e)] for label, e in self.asked.items()}
-        return {"voice": self.label, "explainers": made, "audience": self.audience}
+    def facts(self, classifier: Classifier, seed: int) -> dict[str, Any]:
+        """What its words depend on besides the classifier's weights and the picture."""
+        made = {
+            label: [e.name, e.version, dataclasses.asdict(e), read_by(e, classifier)] for label, e in self.asked.items()
+        }
+        return {"voice": self.label, "explainers": made, "audience": self.audience, "seed": seed}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def look(
     report: Report,
 ) -> Seen:
     """Have every picture and every sentence of the voices in the store. Raises DataError where no picture is left."""
-    looker = _Looker(classifier, dataset, voices, store, seed)
+    looker = _Looker(classifier, voices, store, seed)
     for start in range(0, len(cases), PIECE):
         looker.piece(cases[start : start + PIECE])
         report(min(start + PIECE, len(cases)), len(cases), "pictures")
@@ -113,18 +114,10 @@ def called_of(classifier: Classifier, logits: NDArray[np.floating[Any]]) -> NDAr
 class _Looker:
     """What all pictures of one run share, and what was kept of them."""
 
-    def __init__(
-        self, classifier: Classifier, dataset: Dataset, voices: Sequence[Voice], store: Store, seed: int
-    ) -> None:
+    def __init__(self, classifier: Classifier, voices: Sequence[Voice], store: Store, seed: int) -> None:
         self.classifier, self.voices, self.store, self.seed = classifier, voices, store, seed
-        whole = getattr(dataset, "whole", dataset)
-        self.about = {
-            "version": VERSION,
-            "classifier": classifier.fingerprint,
-            "backend": classifier.backend,
-            "dataset": dataset.name,
-            "size": getattr(whole, "size", None),
-        }
+        self.about = {"version": VERSION, "classifier": classifier.fingerprint, "backend": classifier.backend}
+        self.spoken = {v.label: v.facts(classifier, seed) for v in voices}
         self.site = _site(classifier)
         self.kept: list[tuple[Case, str, dict[str, Any]]] = []
         self.said: dict[str, list[dict[str, str]]] = {v.label: [] for v in voices}
@@ -133,7 +126,7 @@ class _Looker:
     def piece(self, cases: Sequence[Case]) -> None:
         """A few pictures: their cells, then those of every voice."""
         read: dict[str, Radiograph] = {}
-        cells = [Cell({**self.about, "kind": "weak-picture", "case": c.id}, c.id, c) for c in cases]
+        cells = list(self._cells(cases))
         ran = run([cells], partial(self._pictures, read), self.store)
         self.failures += ran.failed.values()
         there = [(c, r) for c in cells if (r := self.store.get(c.key)) is not None]
@@ -141,8 +134,9 @@ class _Looker:
             self.kept.append((cell.given, cell.key, {k: v for k, v in result.arrays.items() if k != "maps"}))
         for voice in self.voices:
             called = [self._called(result["logits"]) for _, result in there]
+            about = {**self.about, **self.spoken[voice.label], "kind": "weak-voice"}
             spoken = [
-                Cell({**self.about, **voice.facts, "kind": "weak-voice", "case": c.given.id, "findings": f}, c.about, c)
+                Cell({**about, "case": c.facts["case"], "findings": f}, c.about, c)
                 for (c, _), f in zip(there, called, strict=True)
             ]
             run([spoken], partial(self._words, voice, read), self.store)
@@ -164,6 +158,15 @@ class _Looker:
             failures=tuple(self.failures),
             **joined,
         )
+
+    def _cells(self, cases: Sequence[Case]) -> Iterator[Cell]:
+        for case in cases:
+            try:
+                yield Cell({**self.about, "kind": "weak-picture", "case": case.source()}, case.id, case)
+            except WhyrayError as error:
+                if error.exit_code != 2:
+                    raise
+                self.failures.append(f"{case.id}: {error}")
 
     def _called(self, logits: NDArray[np.floating[Any]]) -> list[str]:
         on = called_of(self.classifier, logits[None])[0]

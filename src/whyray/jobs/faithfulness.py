@@ -173,6 +173,7 @@ class _Bench:
             "fingerprint": self.classifier.fingerprint,
             "backend": [self.classifier.backend, _runner(self.classifier, self.trial)],
             "trial": {name: trial[name] for name in USES[task.kind]},
+            **self.maker.reads(task.label),
         }
 
     def __call__(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Made]]:

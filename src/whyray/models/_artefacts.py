@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,16 @@ def artefact_folder(kind: str, classifier: Classifier) -> Path:
             return folder
     make = MAKE.get(kind, f"train one (whyray train {kind})")
     raise UnmetNeed(f"{classifier.name} has no {kind}: {make}, and name its folder or put it into {_cache()}/")
+
+
+def artefact_hash(kind: str, classifier: Classifier, named: str = "") -> str:
+    """sha256 of what declares the artefact that is named, or belongs to the classifier: its facts, and the hash of its
+    tensors. Raises UnmetNeed where there is none."""
+    folder = Path(named) if named else artefact_folder(kind, classifier)
+    try:
+        return hashlib.sha256((folder / NAME).read_bytes()).hexdigest()
+    except OSError:
+        raise UnmetNeed(f"{folder} holds no {kind}; name another folder") from None
 
 
 def _folders() -> Iterator[Path]:
