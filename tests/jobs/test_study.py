@@ -50,7 +50,7 @@ def test_the_second_arm_gains_on_right_predictions_only(ratings: Path) -> None:
     study = api.analyse_study(ratings, arms="maps,animation")
     gains = {(g.question, g.slice, g.finding): g for g in study.gains}
     right, wrong = gains["confidence", "right", "all"], gains["confidence", "wrong", "all"]
-    assert right.n == wrong.n == 24 and right.difference > 0.5 and right.p < 0.001 and abs(wrong.difference) < 0.3
+    assert right.n == wrong.n == 24 and right.difference > 0.5 and right.low > 0 and abs(wrong.difference) < 0.3
     assert gains["feature", "right", "all"].low < 0 < gains["feature", "right", "all"].high
     assert [r["question"] for r in study.reliance] == ["confidence", "feature"] and study.reliance[0]["low"] > 0
     assert {a.between for a in study.agreement} == {"A and B", "A, reads 1 and 2", "B, reads 1 and 2"}

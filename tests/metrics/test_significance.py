@@ -170,3 +170,11 @@ def test_a_handful_of_patients_shows_no_degradation_and_no_rank() -> None:
     found = sig.degradation(lonely, np.arange(101) == 0, [str(i) for i in range(101)])
     assert found.p == pytest.approx(2 / 101) and found.patients == 101
     assert sig.signed_rank(np.full(3, 0.1), list("abc")) == 0.25, "three tied patients; the normal curve would say .08"
+
+
+def test_signed_rank_is_its_exact_permutation_test() -> None:
+    gaps = np.array([1.1, -0.4, 2.3, 0.7, 3.1, -1.6])
+    ranks = np.argsort(np.argsort(np.abs(gaps))) + 1
+    observed = min(ranks[gaps > 0].sum(), ranks[gaps < 0].sum())
+    sums = [sum(rank for rank, up in zip(ranks, signs) if up) for signs in itertools.product((0, 1), repeat=6)]
+    assert sig.signed_rank(gaps, list("abcdef")) == pytest.approx(np.mean([min(s, 21 - s) <= observed for s in sums]))

@@ -70,7 +70,8 @@ class Study:
         for a in self.agreement:
             yield (
                 f"agreement, {a.question}, {a.between}: ICC {a.icc:.2f} [{a.icc_low:.2f}, {a.icc_high:.2f}], "
-                f"weighted kappa {a.kappa:.2f} [{a.kappa_low:.2f}, {a.kappa_high:.2f}], n = {a.n}"
+                f"weighted kappa {a.kappa:.2f} [{a.kappa_low:.2f}, {a.kappa_high:.2f}], "
+                f"n = {a.n} of {a.cases} cases"
             )
         for p in self.planning:
             yield (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..io.ratings import Rating
-from ._intervals import interval_of
+from ._intervals import interval_of, patient_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,11 +22,15 @@ REPLICATES = 500
 
 @dataclass(frozen=True)
 class Agreement:
-    """ICC(2,1) and quadratic weighted kappa of two raters (or two reads), with 95 % intervals over cases."""
+    """ICC(2,1) and quadratic weighted kappa of two raters (or two reads), with 95 % intervals over cases.
+
+    n  what both rated; a case may have several findings and arms, and is drawn with all of them (``cases``: how many).
+    """
 
     question: str
     between: str
     n: int
+    cases: int
     icc: float
     icc_low: float
     icc_high: float
@@ -68,34 +72,45 @@ def agreements(
     readers = sorted({r.reader for r in asked})
     out = []
     for a, b in combinations(readers, 2):
-        rows = paired_ratings(asked, lambda r: r.reader, (a, b), lambda r: (r.case, r.finding, r.arm))
-        out += [agreement(rows, question, f"{a} and {b}", replicates, seed)]
+        rows, cases = paired_ratings(asked, lambda r: r.reader, (a, b), lambda r: (r.case, r.finding, r.arm))
+        out += [agreement(rows, cases, question, f"{a} and {b}", replicates, seed)]
     for reader in readers:
         own = [r for r in asked if r.reader == reader]
         for a, b in combinations(sorted({r.read for r in own}), 2):
-            rows = paired_ratings(own, lambda r: r.read, (a, b), lambda r: (r.case, r.finding))
-            out += [agreement(rows, question, f"{reader}, reads {a} and {b}", replicates, seed)]
+            rows, cases = paired_ratings(own, lambda r: r.read, (a, b), lambda r: (r.case, r.finding))
+            out += [agreement(rows, cases, question, f"{reader}, reads {a} and {b}", replicates, seed)]
     return [found for found in out if found.n > 1]
 
 
-def agreement(rows: Array, question: str, between: str, replicates: int = REPLICATES, seed: int = 0) -> Agreement:
-    """Both measures of two columns of ratings ``[n, 2]``; NaN for fewer than two rows."""
-    nan = float("nan")
+def agreement(
+    rows: Array, cases: Sequence[str], question: str, between: str, replicates: int = REPLICATES, seed: int = 0
+) -> Agreement:
+    """Both measures of two columns of ratings ``[n, 2]`` of these cases ``[n]``; NaN for fewer than two rows.
+
+    The interval draws cases again, each with all its rows.
+    """
+    count = len(set(cases))
     if len(rows) < 2:
-        return Agreement(question, between, len(rows), nan, nan, nan, nan, nan, nan)
-    draws = np.random.default_rng(seed).integers(0, len(rows), (replicates, len(rows)))
-    drawn = np.array([(icc(rows[d]), weighted_kappa(rows[d, 0], rows[d, 1])) for d in draws])
-    low, high = (ends.tolist() for ends in interval_of(drawn, "patient"))
-    kappa = weighted_kappa(rows[:, 0], rows[:, 1])
-    return Agreement(question, between, len(rows), icc(rows), low[0], high[0], kappa, low[1], high[1])
+        return Agreement(question, between, len(rows), count, *(float("nan"),) * 6)
+    drawn = [_both(rows.repeat(w.astype(int), axis=0)) for ws in patient_weights(cases, replicates, seed) for w in ws]
+    low, high = (ends.tolist() for ends in interval_of(np.array(drawn), "patient"))
+    value = _both(rows)
+    return Agreement(question, between, len(rows), count, value[0], low[0], high[0], value[1], low[1], high[1])
 
 
 def paired_ratings(
-    ratings: Sequence[Rating], who: Callable[[Rating], str], two: tuple[str, str], key: Callable[[Rating], Hashable]
-) -> Array:
-    """Ratings ``[n, 2]`` of what both gave; ``key`` says what was rated."""
-    held: dict[Hashable, dict[str, float]] = {}
+    ratings: Sequence[Rating],
+    who: Callable[[Rating], str],
+    two: tuple[str, str],
+    key: Callable[[Rating], tuple[str, ...]],
+) -> tuple[Array, list[str]]:
+    """Ratings ``[n, 2]`` of what both gave, and the case of each; ``key`` says what was rated, its case first."""
+    held: dict[tuple[str, ...], dict[str, float]] = {}
     for r in ratings:
         held.setdefault(key(r), {})[who(r)] = r.rating
-    rows = [[row[t] for t in two] for row in held.values() if all(t in row for t in two)]
-    return np.array(rows, np.float64).reshape(-1, 2)
+    both = {what: [row[t] for t in two] for what, row in held.items() if all(t in row for t in two)}
+    return np.array(list(both.values()), np.float64).reshape(-1, 2), [case for case, *_ in both]
+
+
+def _both(rows: Array) -> tuple[float, float]:
+    return icc(rows), weighted_kappa(rows[:, 0], rows[:, 1])

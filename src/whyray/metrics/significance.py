@@ -70,7 +70,7 @@ def least_p(paired: int, first: int = 0, second: int = 0) -> float:
     paired         patients with both sides of the comparison: each could have come out the other way round.
     first, second  patients with one side only: any ``first`` of them could have been the first group.
     """
-    return min(1.0, 2 / (2**paired * comb(first + second, first)))
+    return min(1.0, 2 / ((1 << paired) * comb(first + second, first)))
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
