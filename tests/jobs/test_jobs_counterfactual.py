@@ -189,6 +189,20 @@ def test_what_was_made_before_a_stop_is_kept(classifier: Classifier, tmp_path: P
     assert all(store.path(k).stat().st_mtime_ns == at for k, at in kept.items())
 
 
+def test_maps_under_noise_are_located_as_the_plan_says(classifier: Classifier, tmp_path: Path) -> None:
+    """Figures from a store that an other smoothing has filled are those of an empty one."""
+    data, plan = replace(DATA, test=4), replace(PLAN, explainers=(LS, "edges"))
+
+    def robust(store: str, smooth_px: int) -> list[object]:
+        how = replace(plan, localisation=replace(plan.localisation, smooth_px=smooth_px))
+        made = evaluate_counterfactual(classifier, data, how, Store(tmp_path / store)).tables.rows()
+        return [(r.finding, r.metric, r.explainer, r.slice, r.value) for r in made if r.metric.startswith("robust_iou")]
+
+    rough, smooth, alone = robust("both", 0), robust("both", 31), robust("alone", 31)
+    np.testing.assert_equal(smooth, alone)
+    assert smooth != rough
+
+
 def test_another_autoencoder_is_another_cell(
     classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

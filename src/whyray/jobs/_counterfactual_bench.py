@@ -13,7 +13,7 @@ from ..explanations import Attribution, MapMode
 from ..types import Case, Prediction, Radiograph, Report, array_hash
 from ._changes import VERSION, Scene, measured
 from ._located import VERSION as LOCATED
-from ._located import located, truths
+from ._located import how, located, truths
 from ._maps import Maker, attributions
 from ._paths import paths
 from .localisation import Subject, most_specific
@@ -220,9 +220,6 @@ class Bench:
             "map": source.key,
             "mode": mode,
             "truth": {f: array_hash(mask) for f, mask in truth.items()},
-            "sign": settings.sign,
-            "share": settings.share,
-            "smooth_px": settings.smooth_px,
-            "tolerance": [settings.tolerance_px, settings.tolerance_mm, radiograph.spacing_mm],
+            **how(settings, label, radiograph.spacing_mm),
         }
         return Cell(facts, f"place of {source.about}", Task(source, make))

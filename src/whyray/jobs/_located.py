@@ -70,6 +70,16 @@ def located(
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
+def how(settings: Localise, label: str, spacing_mm: tuple[float, float] | None) -> dict[str, Any]:
+    """Facts of a cell: everything but map and truth that these numbers depend on."""
+    return {
+        "sign": settings.sign_of(label),
+        "share": settings.share,
+        "smooth_px": settings.smooth_px,
+        "tolerance": [settings.tolerance_px, settings.tolerance_mm, spacing_mm],
+    }
+
+
 def nothing_located(truth: Mapping[str, Bits]) -> Arrays:
     """The numbers of a map that could not be made: it points nowhere, and stays in every mean that asks."""
     f = len(truth)

@@ -13,7 +13,8 @@ from ..metrics._similarity import spearman
 from ..types import Report, array_hash
 from ._counterfactual_bench import Bench, Pictured, Task
 from ._disturbed import Level, levels
-from ._located import located, overlap, truths
+from ._located import VERSION as LOCATED
+from ._located import how, located, overlap, truths
 from .run import Cell, run
 from .store import Result
 
@@ -67,7 +68,8 @@ def _cells(bench: Bench, picture: Pictured, level: Level) -> dict[str, Cell]:
             "map": source.key,
             "against": before.key,
             "truth": {f: array_hash(mask) for f, mask in truth.items()},
-            "sign": bench.settings(name).sign,
+            "located": LOCATED,
+            **how(bench.settings(name), label, None),
         }
         task = Task(source, _figures(bench, name, before, MODE if mode else None, truth))
         out[label] = Cell(facts, f"{source.about}, {level.name}", task)

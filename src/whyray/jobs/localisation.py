@@ -12,7 +12,7 @@ from ..errors import DataError, WhyrayError
 from ..findings import facts as finding_facts
 from ..registry import explainer as explainer_from
 from ..types import Case, Radiograph, Report, array_hash
-from ._located import VERSION, located, truths
+from ._located import VERSION, how, located, truths
 from ._maps import Maker, attributions
 from ._tables import Tables, tables
 from .explain import check_needs, finding_of
@@ -254,10 +254,7 @@ class _Bench:
                 "version": VERSION,
                 "map": maps.key,
                 "truth": hashes,
-                "sign": settings.sign_of(label),
-                "share": settings.share,
-                "smooth_px": settings.smooth_px,
-                "tolerance": [settings.tolerance_px, settings.tolerance_mm, radiograph.spacing_mm],
+                **how(settings, label, radiograph.spacing_mm),
             }
             cells[label] = Cell(facts, maps.about, (maps, radiograph, truth))
         return cells
