@@ -51,6 +51,8 @@ negative|There is atelectasis but no [effusion].
 negative|NO [PNEUMOTHORAX].
 negative|Clear lungs, without evidence of [pneumonia].
 negative|Not a [pneumothorax] but a skin fold.
+negative|No [effusion] and/or pneumothorax.
+negative|No effusion and/or [pneumothorax].
 negative|[Pneumothorax]: none.
 negative|[Pneumothorax] - none.
 negative|[Pneumothorax] – no.
