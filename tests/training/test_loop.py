@@ -267,3 +267,17 @@ def test_moments_of_a_convolution_come_back_in_its_layout(tmp_path: Path) -> Non
         train(Pictures(at=7, do=stop), OFTEN, tmp_path / "b")
     resumed = train(Pictures(), OFTEN, tmp_path / "b")
     assert all(torch.equal(straight.weights[k], resumed.weights[k]) for k in straight.weights)
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept"), [("nan .5 .9", 2), (".5 nan .4", 0), ("nan nan .1", 2), ("nan nan nan", 2), (".2 .2 .1", 0)]
+)
+def test_an_undefined_score_is_never_the_best(scores: str, kept: int, tmp_path: Path) -> None:
+    given, seen = iter(map(float, scores.split())), []
+
+    class Scored(Toy):
+        def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
+            seen.append(digest(module.state_dict()))
+            return {"auc": next(given)}
+
+    assert digest(train(Scored(), PLAN, tmp_path).weights) == seen[kept] and len(set(seen)) == 3

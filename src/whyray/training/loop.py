@@ -40,7 +40,8 @@ class LoopPlan:
     ema         decay of the moving average of the weights (what is validated and kept); 0 = none.
     clip        largest norm of the gradient.
     precision   "bfloat16" = autocast; validation and the shipped weights stay float32.
-    keep        "best" = the epoch with the best first number of ``Task.validate``; "last" = the end of the run.
+    keep        "best" = the epoch with the best first number of ``Task.validate`` (NaN is below any; the last one
+                where all are); "last" = the end of the run.
     every       epochs between validations.
     save_s      seconds between checkpoints: what ``kill -9`` may cost.
     """
@@ -198,7 +199,8 @@ class _Run:
         record = {"epoch": float(state.epoch + 1), "loss": state.loss, **numbers}
         state.history.append(record)
         score = next(iter(numbers.values()), -math.inf)
-        if self.plan.keep == "best" and numbers and (score > state.best_score or not state.best):
+        score = -math.inf if math.isnan(score) else score  # undefined is below any number, and a later one of the same
+        if self.plan.keep == "best" and numbers and (score > state.best_score or not math.isfinite(state.best_score)):
             state.best_score, state.best = score, {k: v.clone() for k, v in state.kept().items()}
         self.report(state.total, batches * self.plan.epochs, self._facts())
 
