@@ -108,3 +108,12 @@ def test_by_patient_covers_where_by_picture_does_not() -> None:
             inside[how] += bool(found.low[0] <= 0 <= found.high[0])
     assert 0.91 <= inside["patient"] / 400 <= 0.98
     assert inside["picture"] / 400 < 0.80
+
+
+def test_the_mean_of_what_is_known() -> None:
+    values = table(7, 5, 0.4)
+    values[:, 2] = NAN
+    slow = [np.mean([v for v in column if v == v]) if (column == column).any() else NAN for column in values.T]
+    np.testing.assert_allclose(iv.known_mean(values, axis=0), slow)
+    np.testing.assert_array_equal(iv.known_mean(values.T, axis=1), iv.known_mean(values, axis=0))
+    assert float(iv.known_mean(np.array([1.0, NAN, 3.0]), axis=0)) == 2 and np.isnan(iv.known_mean(np.empty(0), axis=0))

@@ -140,6 +140,22 @@ def test_a_stopped_run_goes_on_to_the_same_artefact(tmp_path: Path, monkeypatch:
         load_autoencoder(straight, "0" * 64)
 
 
+def test_a_source_without_a_correlation_is_left_out_of_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two sources, one whose logits never vary: fidelity is that of the other, not NaN."""
+    from whyray.training import fidelity
+
+    sources = [{"name": name, "spec": "phantom:train=4,val=3,test=3"} for name in ("first", "second")]
+    plan = plan_from({**TABLE, "data": sources})
+    task = AutoencoderTask(plan, whyray.load_model("mini"), tmp_path)
+    logits = np.array([[0.0], [1.0], [2.0], [5.0], [5.0], [5.0]])
+    made = logits, logits + np.array([[0.0], [0.5], [-0.2], [0.1], [0.2], [0.3]]), np.ones((6, 2))
+    monkeypatch.setattr(fidelity, "logits_before_and_after", lambda *_, **__: made)
+    numbers = task.validate(task.build(), lambda: None)
+    assert np.isnan(numbers["fidelity-second"]) and numbers["fidelity"] == numbers["fidelity-first"] > 0.5
+
+
 def test_another_size_is_resampled_and_gradients_pass() -> None:
     grey = torch.rand(1, 1, 50, 50, requires_grad=True)
     sized(grey, (64, 64)).sum().backward()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..metrics._intervals import patient_weights
+from ..metrics._intervals import known_mean, patient_weights
 from ..metrics.classification import Graded, weighted_auc
 from ..types import Score
 from ._weak_table import summary
@@ -58,10 +58,7 @@ def macro_auc(findings: Sequence[Graded], weights: Array) -> Array:
     for graded in findings:
         known = np.isfinite(graded.labels)
         each.append(weighted_auc(graded.logits[known], graded.labels[known], weights[:, known]))
-    values = np.stack(each)
-    there = np.isfinite(values)
-    total = np.where(there, values, 0.0).sum(0)
-    return np.asarray(np.where(there.any(0), total / np.maximum(1, there.sum(0)), np.nan))
+    return known_mean(np.stack(each), axis=0)
 
 
 def drawn_mean(values: Array, seed: int) -> Array:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..metrics._intervals import Means, Scheme, chexlocalize_intervals, weighted_mean_intervals
+from ..metrics._intervals import Means, Scheme, chexlocalize_intervals, known_mean, weighted_mean_intervals
 from ..metrics._scores import over_findings
 from ..metrics._tuning import best
 from ..metrics.localisation import THRESHOLDS
@@ -222,10 +222,7 @@ def _with(row: Score, slice_: str, baseline: str | None, lost: int) -> Score:
 
 def picture_means(values: Array) -> Array:
     """``[n]``: mean over the findings of a picture that have a value; NaN where none has."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=1)
-    sums = np.where(known, values, 0.0).sum(axis=1)
-    return np.asarray(np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0))
+    return known_mean(values, axis=1)
 
 
 def _compared(

@@ -15,6 +15,7 @@ import numpy as np
 from ..findings import crosswalk
 from ..text.labeller import Labeller
 from ..text.nle import EVIDENCE
+from ._intervals import known_mean
 from ._terms import Term, mean_term, share
 
 if TYPE_CHECKING:
@@ -53,9 +54,7 @@ def _macro(right: Array, wanted: Sequence[Evidence]) -> Any:
     member = np.array([[w == s for s in sets] for w in wanted], np.float64).reshape(len(wanted), len(sets))
 
     def measure(weights: Array) -> Array:
-        shares = share(weights @ (member * right[:, None]), weights @ member)
-        known = np.isfinite(shares)
-        return share(np.where(known, shares, 0.0).sum(axis=-1), known.sum(axis=-1).astype(np.float64))
+        return known_mean(share(weights @ (member * right[:, None]), weights @ member), axis=-1)
 
     return measure
 

@@ -122,6 +122,14 @@ def interval_of(means: NDArray[np.float64], scheme: Scheme) -> tuple[NDArray[np.
     return out[0], out[1]
 
 
+def known_mean(values: NDArray[np.floating[Any]], axis: int) -> NDArray[np.float64]:
+    """Mean along ``axis`` of what is not NaN; NaN where nothing is."""
+    known = ~np.isnan(values)
+    count = np.asarray(known.sum(axis=axis))
+    total = np.where(known, values, 0.0).sum(axis=axis)
+    return np.asarray(np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0))
+
+
 def _replicated(
     sums: NDArray[np.float64], draw: Callable[[int], NDArray[np.int64]], replicates: int, most: int = 4_000_000
 ) -> NDArray[np.float64]:

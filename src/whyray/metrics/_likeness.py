@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._intervals import known_mean
 from ._mmd import FACTORS, LEAST
 from ._terms import Term, share
 
@@ -53,8 +54,7 @@ def mmd_term(encoded: Values, rows: NDArray[np.int64], groups: Sequence[str], wr
 
     def measure(weights: Array) -> Array:
         values = np.array([one(weights[:, cases]) for cases, one in parts]).reshape(len(parts), len(weights))
-        known = np.isfinite(values)
-        return share(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
+        return known_mean(values, axis=0)
 
     return Term("mmd", f"MMD^2|biased|gaussian x {len(FACTORS)}|groups:{len(parts)}|encodings:unit", measure, "lower")
 

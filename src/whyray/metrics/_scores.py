@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..types import Score
-from ._intervals import REPLICATES, Means, Scheme, chexlocalize_intervals, interval_of, weighted_mean_intervals
+from ._intervals import (
+    REPLICATES,
+    Means,
+    Scheme,
+    chexlocalize_intervals,
+    interval_of,
+    known_mean,
+    weighted_mean_intervals,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,10 +58,5 @@ def over_findings(found: Means) -> tuple[float, float, float]:
 
     A finding that no picture of a replicate has is left out of that replicate.
     """
-    known = ~np.isnan(found.replicates)
-    count = known.sum(axis=1)
-    sums = np.where(known, found.replicates, 0.0).sum(axis=1)
-    replicates = np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0)[:, None]
-    low, high = interval_of(replicates, found.scheme)
-    columns = found.mean[~np.isnan(found.mean)]
-    return float(columns.mean()) if len(columns) else float("nan"), float(low[0]), float(high[0])
+    low, high = interval_of(known_mean(found.replicates, axis=1)[:, None], found.scheme)
+    return float(known_mean(found.mean, axis=0)), float(low[0]), float(high[0])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._intervals import known_mean
 from ._overlap import _ngrams, words
 from ._terms import Term, share
 from .classification import weighted_auc
@@ -132,8 +133,7 @@ def simulated_term(name: str, signature: str, scores: Array, labels: Array, fold
     def measure(weights: Array) -> Array:
         found = [auc_within(scores[:, c], labels[:, c], fold, weights) for c in columns]
         rows = np.reshape(np.array(found, np.float64), (len(columns), len(weights)))  # also where no label is left
-        known = np.isfinite(rows)
-        return share(np.where(known, rows, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))
+        return known_mean(rows, axis=0)
 
     told = f"{signature}|labels:{len(columns)}|folds:{len(np.unique(fold))}|penalty:{PENALTY:g}"
     return Term(name, told, measure)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._intervals import known_mean
 from ._terms import Term, share
 from .classification import weighted_auc
 
@@ -26,10 +27,11 @@ def auc_terms(probabilities: Array, labels: Array) -> list[Term]:
     count = probabilities.shape[1]
 
     def binary(weights: Array) -> Array:
-        return _mean([weighted_auc(live[:, f], truth[:, f], weights) for f in range(count)])
+        return known_mean(np.stack([weighted_auc(live[:, f], truth[:, f], weights) for f in range(count)]), axis=0)
 
     def three(weights: Array) -> Array:
-        return _mean([_against_rest(probabilities[:, f], labels[:, f], weights) for f in range(count)])
+        each = [_against_rest(probabilities[:, f], labels[:, f], weights) for f in range(count)]
+        return known_mean(np.stack(each), axis=0)
 
     return [
         Term("auc_three_state", "AUC|one against rest, by prevalence|states:negative,uncertain,positive|macro", three),
@@ -42,10 +44,3 @@ def _against_rest(probabilities: Array, labels: Array, weights: Array) -> Array:
     aucs = np.stack([weighted_auc(probabilities[:, c], labels[:, c], weights) for c in range(3)])
     frequent = np.where(np.isfinite(aucs), (weights @ labels).T, 0.0)
     return share((np.where(np.isfinite(aucs), aucs, 0.0) * frequent).sum(axis=0), frequent.sum(axis=0))
-
-
-def _mean(values: list[Any]) -> Array:
-    """Mean over findings of what is not NaN ``[r]``."""
-    held = np.stack([np.asarray(v, np.float64) for v in values])
-    known = np.isfinite(held)
-    return share(np.where(known, held, 0.0).sum(axis=0), known.sum(axis=0).astype(np.float64))

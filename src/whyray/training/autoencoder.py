@@ -16,6 +16,7 @@ from ..contracts import Classifier
 from ..errors import SettingError, UnmetNeed
 from ..io.artefacts import Artefact, load_artefact, save_artefact
 from ..io.weights import halved, load_into, widened
+from ..metrics._intervals import known_mean
 from ..models._autoencoders import KIND, build, from_grey, to_grey
 from ..types import Report
 from .augment import Augment, augmented, draws
@@ -23,7 +24,7 @@ from .classifier import as_pixels
 from .examples import gathered, mixed_order, scaled
 from .loop import LoopPlan, Task, Trained, train
 from .plan import MARGIN, Source
-from .settings import from_mapping, read_toml, stage_table, with_changes
+from .settings import Plans
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,16 +79,8 @@ class AutoencoderPlan:
         return self.sizes[epoch * len(self.sizes) // self.loop.epochs] if self.sizes else self.size
 
 
-def load_plan(path: str | Path, changes: Sequence[str] = ()) -> AutoencoderPlan:
-    """The plan in a TOML file, or in its table ``[stage.autoencoder]``; ``changes``: ``key=value``."""
-    found = read_toml(path)
-    stages = found.get("stage", {})
-    return plan_from(stage_table(stages, "autoencoder") if "autoencoder" in stages else found, changes)
-
-
-def plan_from(table: Mapping[str, Any], changes: Sequence[str] = ()) -> AutoencoderPlan:
-    """The plan in a table that was read."""
-    return from_mapping(AutoencoderPlan, with_changes(table, changes), "the plan")
+_PLANS = Plans(AutoencoderPlan, "autoencoder")
+load_plan, plan_from = _PLANS.load, _PLANS.read
 
 
 def train_autoencoder(
@@ -182,7 +175,8 @@ class AutoencoderTask(Task):
             for i, source in enumerate(self.plan.data)
             if (rows := self.val.source == i).sum() > 2
         }
-        return {"fidelity": float(np.mean(list(by_source.values()))), **by_source, "mae": -float(error[:, 0].mean())}
+        overall = float(known_mean(np.array(list(by_source.values())), axis=0))  # a source may have none: NaN
+        return {"fidelity": overall, **by_source, "mae": -float(error[:, 0].mean())}
 
 
 def squares(pictures: Tensor, drawn: NDArray[np.float32], side: int) -> Tensor:

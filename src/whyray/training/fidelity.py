@@ -12,7 +12,7 @@ from torch import nn
 
 from ..cards import Preparation
 from ..contracts import Classifier
-from ..metrics._intervals import interval_of, patient_weights
+from ..metrics._intervals import interval_of, known_mean, patient_weights
 from ..models._autoencoders import from_grey, sized, to_grey
 from ..types import Report
 from .classifier import as_pixels
@@ -75,7 +75,7 @@ def correlation(
 def mean_correlation(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
     """Mean over findings of the correlation of logits ``[n, f]``; NaN where none has one."""
     r = np.stack([correlation(b, a) for b, a in zip(before.T, after.T, strict=True)], 1)
-    return float(_mean(r)[0])
+    return float(known_mean(r, axis=1)[0])
 
 
 def measured(
@@ -103,17 +103,9 @@ def measured(
         for k, name in enumerate(classifier.findings):
             rows += [_row(source, name, "fidelity", r[:, k], len(before))]
             rows += [_row(source, name, "logit_change", change[:, k], len(before))]
-        rows += [_row(source, "mean", "fidelity", _mean(r), len(before))]
+        rows += [_row(source, "mean", "fidelity", known_mean(r, axis=1), len(before))]
         rows += [_row(source, "", m, mean @ errors[:, i], len(before)) for i, m in enumerate(("mae", "ssim"))]
     return rows
-
-
-def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean of each row without its NaNs; NaN where there is nothing else."""
-    known = np.isfinite(values)
-    out: NDArray[np.float64] = np.full(len(values), np.nan)
-    np.divide(np.where(known, values, 0).sum(1), known.sum(1), out=out, where=known.any(1))
-    return out
 
 
 def _row(source: Source, finding: str, metric: str, values: NDArray[np.float64], n: int) -> dict[str, Any]:
