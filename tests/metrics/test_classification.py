@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from whyray.errors import DataError
 from whyray.metrics import classification as c
 from whyray.metrics._intervals import interval, patient_weights
 from whyray.testing import check_metric
@@ -105,6 +106,19 @@ def test_undefined_is_nan_not_a_half(labels: np.ndarray) -> None:
     assert row.note is not None and row.note.startswith("undefined")
 
 
+@pytest.mark.parametrize("labels", [[0.0, 0, 1, 1], [0.0, 1, 0, 1], [1.0, 1, 0, 0]])
+def test_a_score_that_is_nan_has_no_rank(labels: list[float]) -> None:
+    p, y = np.array([0.1, 0.2, NAN, 0.4]), np.array(labels)
+    plain = (c.auc, c.auprc, c.brier, c.calibration_error, c.calibration_slope, c.youden)
+    cut = (c.sensitivity, c.specificity, c.f1)
+    assert np.isnan([*(f(p, y) for f in plain), *(f(p, y, 0.15) for f in cut)]).all()
+    rows = c.classification_scores(c.Graded("mass", y, p, p, list("abcd"), 0.15), replicates=20)
+    assert len(rows) == 8 and np.isnan([r.value for r in rows]).all()
+    kept = np.where(np.isnan(p), NAN, y)
+    assert c.auc(p, kept) == c.auc(p[~np.isnan(p)], y[~np.isnan(p)]), "where nobody labels it, it does not matter"
+    assert c.auc(np.array([-np.inf, 0, np.inf]), np.array([0.0, 1, 1])) == 1.0, "the infinite have a rank"
+
+
 def test_weights_are_repetitions() -> None:
     p, labels = drawn(5)
     weights = np.random.default_rng(0).integers(0, 4, len(p))
@@ -198,6 +212,16 @@ def test_mean_auc_is_the_mean_and_leaves_out_what_is_undefined() -> None:
     row = c.mean_auc([*parts, empty], replicates=200)
     assert row.value == pytest.approx(np.mean([c.auc(g.logits, g.labels) for g in parts]))
     assert row.low < row.value < row.high and row.n == 60
+    assert c.mean_auc([*parts, c.Graded("edema", np.full(60, NAN), np.arange(60.0), np.zeros(60), names)]).n == 60
+
+
+def test_mean_auc_of_what_nobody_labels_is_nan_and_of_two_sets_an_error() -> None:
+    unknown = c.Graded("mass", np.full(3, NAN), np.zeros(3), np.zeros(3), list("abc"))
+    row = c.mean_auc([unknown], replicates=20)
+    assert np.isnan([row.value, row.low, row.high]).all() and row.n == 3
+    other = c.Graded("mass", np.array([0.0, 1]), np.zeros(2), np.zeros(2), list("de"))
+    with pytest.raises(DataError, match="one set of pictures"):
+        c.mean_auc([unknown, other])
 
 
 @pytest.mark.slow

@@ -33,11 +33,20 @@ def predict(classifier: Classifier, radiographs: Sequence[Radiograph], batch: in
     out: list[list[Prediction]] = []
     for start in range(0, len(radiographs), batch):
         x = np.stack([classifier.prepare(r).pixels for r in radiographs[start : start + batch]])
-        found = logits(classifier, x, batch=batch)
-        if not np.isfinite(found).all():
-            raise WhyrayError(f"{classifier.name} gives logits that are not finite; check its weights and preparation")
+        found = finite(logits(classifier, x, batch=batch), classifier.name)
         out += predictions(found, classifier.findings, classifier.card)
     return out
+
+
+def finite(found: NDArray[np.floating[Any]], name: str) -> NDArray[Any]:
+    """Logits ``[n, f]`` as they came. Raises WhyrayError, by the model's ``name``, where one of them is not finite."""
+    wrong = int((~np.isfinite(found)).any(axis=1).sum())
+    if wrong:
+        raise WhyrayError(
+            f"{name} gives logits that are not finite for {wrong} of {len(found)} pictures; check its weights and "
+            "preparation"
+        )
+    return found
 
 
 def logits(

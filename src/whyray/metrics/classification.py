@@ -1,8 +1,8 @@
 """How well a classifier separates, and how far its probabilities can be believed: AUC, AUPRC, sensitivity, calibration.
 
 Pure functions on arrays: ``scores [n]`` (higher = more likely), ``labels [n]`` (1, 0, NaN = not labelled: left out).
-Undefined is NaN: an AUC without positives is not 0.5. Each function has a twin on weights ``[r, n]``, one row a
-bootstrap replicate, from which the intervals come.
+Undefined is NaN: an AUC without positives is not 0.5, and a score that is NaN has no rank. Each function has a twin on
+weights ``[r, n]``, one row a bootstrap replicate, from which the intervals come.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..contracts import Metric
+from ..errors import DataError
 from ..types import Score
-from ._intervals import REPLICATES, interval
+from ._intervals import REPLICATES, interval, known_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def youden(scores: Array, labels: Array) -> float:
     Halfway between two observed scores, so that a rounding error moves no picture across.
     """
     scores, labels = _labelled(scores, labels)
-    if not 0 < labels.sum() < len(labels):
+    if not 0 < labels.sum() < len(labels) or np.isnan(scores).any():
         return float("nan")
     values = np.unique(scores)
     cuts = np.r_[values[0], (values[1:] + values[:-1]) / 2]
@@ -101,17 +102,17 @@ def weighted_auprc(scores: Array, labels: Array, weights: Array) -> Array:
 
 def weighted_sensitivity(probabilities: Array, labels: Array, weights: Array, threshold: float) -> Array:
     """``sensitivity`` of each row of weights ``[r, n]``."""
-    return _share(weights @ (labels * (probabilities >= threshold)), weights @ labels)
+    return _share(weights @ (labels * _called(probabilities, threshold)), weights @ labels)
 
 
 def weighted_specificity(probabilities: Array, labels: Array, weights: Array, threshold: float) -> Array:
     """``specificity`` of each row of weights ``[r, n]``."""
-    return _share(weights @ ((1 - labels) * (probabilities < threshold)), weights @ (1 - labels))
+    return _share(weights @ ((1 - labels) * (1 - _called(probabilities, threshold))), weights @ (1 - labels))
 
 
 def weighted_f1(probabilities: Array, labels: Array, weights: Array, threshold: float) -> Array:
     """``f1`` of each row of weights ``[r, n]``."""
-    called = (probabilities >= threshold).astype(np.float64)
+    called = _called(probabilities, threshold)
     positives = weights @ labels
     return np.where(positives > 0, _share(2 * (weights @ (labels * called)), positives + weights @ called), np.nan)
 
@@ -123,7 +124,7 @@ def weighted_brier(probabilities: Array, labels: Array, weights: Array) -> Array
 
 def weighted_calibration_error(probabilities: Array, labels: Array, weights: Array) -> Array:
     """``calibration_error`` of each row of weights ``[r, n]``."""
-    bins = np.clip((probabilities * BINS).astype(int), 0, BINS - 1)
+    bins = np.clip((np.nan_to_num(probabilities) * BINS).astype(int), 0, BINS - 1)
     inside = (bins[:, None] == np.arange(BINS)).astype(np.float64)
     gaps = np.abs(weights @ (inside * (probabilities - labels)[:, None]))
     return _share(gaps.sum(1), weights.sum(1))
@@ -203,14 +204,16 @@ def classification_scores(
 def mean_auc(graded: Sequence[Graded], *, seed: int = 0, replicates: int = REPLICATES) -> Score:
     """Mean AUC over findings of the same pictures, its interval from patients drawn once for all findings.
 
-    A finding without positives or negatives is left out, of a replicate too.
+    A finding without positives or negatives is left out, of a replicate too; NaN where none is left. Raises DataError
+    for findings of different pictures.
     """
+    if len({tuple(g.patients) for g in graded}) != 1:
+        raise DataError(f"{len(graded)} findings of different pictures came; give findings of one set of pictures")
     parts = [(~np.isnan(g.labels), g) for g in graded]
 
     def measure(weights: Array) -> Array:
         rows = [weighted_auc(g.logits[kept], g.labels[kept], weights[:, kept]) for kept, g in parts if kept.any()]
-        known = ~np.isnan(rows)
-        return _share(np.where(known, rows, 0.0).sum(0), known.sum(0).astype(np.float64))
+        return known_mean(np.reshape(rows, (len(rows), len(weights))), axis=0)
 
     pictures = len(graded[0].labels)
     value = float(measure(np.ones((1, pictures)))[0])
@@ -260,11 +263,19 @@ def _labelled(scores: Array, labels: Array) -> tuple[Array, Array]:
 
 
 def _by_score(scores: Array, labels: Array, weights: Array) -> tuple[Array, Array]:
-    """Weight of positives and of negatives at each distinct score, rising ``[r, g]``."""
+    """Weight of positives and of negatives at each distinct score, rising ``[r, g]``; NaN where a score is."""
+    if np.isnan(scores).any():
+        unknown = np.full((len(weights), 1), np.nan)
+        return unknown, unknown
     order = np.argsort(scores, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])
     ranked, truth = weights[:, order], labels[order]
     return np.add.reduceat(ranked * truth, starts, axis=1), np.add.reduceat(ranked * (1 - truth), starts, axis=1)
+
+
+def _called(probabilities: Array, threshold: float) -> Array:
+    """1 at or above the threshold, 0 below, NaN where the probability is."""
+    return np.where(np.isnan(probabilities), np.nan, probabilities >= threshold)
 
 
 def _share(part: Array, whole: Array) -> Array:

@@ -108,6 +108,8 @@ def _auc(split: Split, pairs: Sequence[Pair], probabilities: NDArray[np.float64]
     rows = sorted({p.case: i for i, p in enumerate(pairs)}.items())
     states = split.states[[case for case, _ in rows]]
     told = probabilities[[i for _, i in rows]]
+    if not np.isfinite(told).all():
+        return float("nan")
     if told.shape[1] != states.shape[1]:
         told = 1 - told[:, ::3]
     truth = np.where(states < 0, np.nan, (states > 0).astype(float))

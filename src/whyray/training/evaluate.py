@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..contracts import Classifier
-from ..engine.passes import logits
+from ..engine.passes import finite, logits
 from ..errors import DataError, InputError
 from ..metrics._intervals import REPLICATES
 from ..metrics.classification import Graded, classification_scores
@@ -48,7 +48,10 @@ def evaluate_classifier(
 def graded_findings(
     classifier: Classifier, cases: Sequence[Case], *, batch: int = 16, report: Report | None = None
 ) -> tuple[list[tuple[str | None, Graded]], int]:
-    """(data set, a finding of its pictures) for each that somebody labels, and how many pictures could not be read."""
+    """(data set, a finding of its pictures) for each that somebody labels, and how many pictures could not be read.
+
+    Raises DataError where none can be read, and WhyrayError for logits that are not finite.
+    """
     said, unread = _logits(classifier, cases, batch, report)
     cases = [c for c, u in zip(cases, unread, strict=True) if not u]
     if not cases:
@@ -95,7 +98,7 @@ def _logits(
         if report is not None:
             report(min(start + batch, len(cases)), len(cases), "pictures")
     found = np.concatenate(parts) if parts else np.empty((0, len(classifier.findings)))
-    return found.astype(np.float64), unread
+    return finite(found, classifier.name).astype(np.float64), unread
 
 
 def _chances(classifier: Classifier, said: NDArray[np.float64]) -> NDArray[np.float64]:
