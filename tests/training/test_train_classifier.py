@@ -13,11 +13,12 @@ import torch
 
 from whyray.contracts import Classifier
 from whyray.datasets.phantom import phantom_case
-from whyray.errors import DataError, FingerprintError, InputError, SettingError, UnknownName, WeightsError
+from whyray.errors import DataError, FingerprintError, InputError, SettingError, UnknownName, WeightsError, WhyrayError
 from whyray.io.artefacts import Artefact, load_artefact, save_artefact
 from whyray.io.weights import save_weights
 from whyray.models._store import load_bundle, read_card
 from whyray.testing import check_classifier
+from whyray.training import evaluate, measure
 from whyray.training.augment import Augment, augmented, draws
 from whyray.training.calibrate import log_odds, operation, platt
 from whyray.training.classifier import balance, masked_bce, new_network, train_classifier
@@ -210,6 +211,38 @@ def test_evaluation_is_by_data_set_and_says_what_it_could_not_read(stack: Path) 
     assert all("1 pictures could not be read" in (r.note or "") for r in rows)
     with pytest.raises(DataError, match="none of 1"):
         evaluate_classifier(trained(stack), [dataclasses.replace(cases[0], open=broken)])
+
+
+def test_a_source_of_two_data_sets_is_measured_one_by_one(
+    stack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hospitals of different size: no mean over pictures that are not the same, and a table each."""
+    cases = [dataclasses.replace(phantom_case(i, size=64), facts={"dataset": "ab"[i > 15]}) for i in range(26)]
+    monkeypatch.setattr(measure, "labelled_cases", lambda *_: cases)
+    bundle = tmp_path / "model.json"
+    for path in (stack / "made/classifier").glob("model.*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    bundle.write_text(json.dumps({**read_card(bundle), "card": {**read_card(bundle)["card"], "results": []}}))
+    measure.measured(bundle, load_plan(stack / "r.toml"), replicates=20)
+    rows = read_card(bundle)["card"]["results"]
+    means = [(r["slice"], r["n"]) for r in rows if r["finding"] == "mean"]
+    assert set(means) == {("a", 16), ("b", 10)} and all(r["data"] == "phantom" for r in rows)
+    assert {r["positives"] for r in rows if r["finding"] == "cardiomegaly" and r["slice"] == "b"} == {
+        sum(c.labels["cardiomegaly"] == 1 for c in cases[16:])
+    }
+    page = card_page(read_card(bundle))
+    assert "### phantoms: a" in page and "### phantoms: b" in page
+
+
+def test_logits_that_are_not_finite_are_refused_where_they_enter_a_table(
+    stack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = [phantom_case(i, size=64) for i in range(6)]
+    bad = np.zeros((6, 3), np.float32)
+    bad[1, 0], bad[4, 2] = np.nan, np.inf
+    monkeypatch.setattr(evaluate, "logits", lambda *_, **__: bad)
+    with pytest.raises(WhyrayError, match="not finite for 2 of 6 pictures"):
+        evaluate_classifier(trained(stack), cases, replicates=20)
 
 
 def test_transfer_from_a_weights_file(tmp_path: Path) -> None:

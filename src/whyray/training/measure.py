@@ -13,7 +13,7 @@ import numpy as np
 from ..findings import facts
 from ..io.whole import write_whole
 from ..metrics._intervals import REPLICATES
-from ..metrics.classification import classification_scores, mean_auc
+from ..metrics.classification import Graded, classification_scores, mean_auc
 from ..models._store import load_bundle, read_card
 from ..types import Case, Report, Score
 from .evaluate import graded_findings
@@ -27,7 +27,8 @@ SHOWN = ("auc", "auprc", "sensitivity", "specificity", "f1", "calibration_error"
 def measured(bundle: Path, plan: ClassifierPlan, *, replicates: int = REPLICATES, report: Report | None = None) -> Path:
     """Measure a bundle on the test split of every source of its plan, and write the results into its card.
 
-    Weights and fingerprint stay as they are. Done before, it is not done again.
+    A source of several data sets is measured one by one: its rows have a "slice". Weights and fingerprint stay as they
+    are. Done before, it is not done again.
     """
     data = read_card(bundle)
     if data["card"].get("results"):
@@ -36,14 +37,9 @@ def measured(bundle: Path, plan: ClassifierPlan, *, replicates: int = REPLICATES
     rows: list[dict[str, Any]] = []
     for source in plan.data:
         cases = labelled_cases(source, "test", plan)
-        graded = [g for _, g in graded_findings(classifier, cases, report=report)[0]]
-        scores = [s for g in graded for s in classification_scores(g, replicates=replicates, only=SHOWN)]
-        means = [s for s in (graded, [g for g in graded if g.finding not in IMPLIED]) if len(s) > 1]
-        rows += [_row(score, source.name, cases) for score in scores]
-        rows += [
-            {**_row(mean_auc(part, replicates=replicates), source.name, cases), "findings": [g.finding for g in part]}
-            for part in means
-        ]
+        found, _ = graded_findings(classifier, cases, report=report)
+        for name in dict.fromkeys(name for name, _ in found):
+            rows += _rows(source.name, name, [g for of, g in found if of == name], replicates)
     card = dataclasses.replace(classifier.card, results=tuple(rows))
     write_whole(bundle, (json.dumps({**data, "card": card.to_dict()}, indent=1) + "\n").encode())
     load_bundle(bundle)
@@ -98,17 +94,33 @@ def card_page(data: Mapping[str, Any]) -> str:
         "",
     ]
     for source in plan.get("data", ()):
-        lines += _tables(source, [r for r in card["results"] if r["data"] == source["name"]])
+        rows = [r for r in card["results"] if r["data"] == source["name"]]
+        for name in dict.fromkeys(r.get("slice") for r in rows):
+            lines += _tables(source, name, [r for r in rows if r.get("slice") == name])
     lines += ["## Probabilities", "", *_operations(card), "", "## Limits and known confounders", ""]
     return "\n".join([*lines, *(f"- {limit}" for limit in card["limits"])]) + "\n"
 
 
-def _row(score: Score, data: str, cases: Sequence[Case]) -> dict[str, Any]:
-    positives = sum(c.labels.get(score.finding) == 1 for c in cases)
+def _rows(source: str, slice_: str | None, graded: Sequence[Graded], replicates: int) -> list[dict[str, Any]]:
+    """Every score of the findings of one set of pictures, then the mean AUC, over all and without what is implied."""
+    told = {"data": source, **({"slice": slice_} if slice_ else {})}
+    rows = [
+        {**_row(score, int((g.labels == 1).sum())), **told}
+        for g in graded
+        for score in classification_scores(g, replicates=replicates, only=SHOWN)
+    ]
+    means = [s for s in (graded, [g for g in graded if g.finding not in IMPLIED]) if len(s) > 1]
+    return rows + [
+        {**_row(mean_auc(part, replicates=replicates), 0), **told, "findings": [g.finding for g in part]}
+        for part in means
+    ]
+
+
+def _row(score: Score, positives: int) -> dict[str, Any]:
     values = {k: float(f"{getattr(score, k):.6g}") for k in ("value", "low", "high")}
     finite = {k: v if np.isfinite(v) else None for k, v in values.items()}
     what = {"finding": score.finding, "metric": score.metric}
-    return {**what, **finite, "n": score.n, "positives": positives, "data": data}
+    return {**what, **finite, "n": score.n, "positives": positives}
 
 
 def _architecture(settings: Mapping[str, Any]) -> str:
@@ -116,16 +128,14 @@ def _architecture(settings: Mapping[str, Any]) -> str:
     return f"{settings['network']} ({rest})"
 
 
-def _tables(source: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not rows:
-        return []
+def _tables(source: Mapping[str, Any], slice_: str | None, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     means = [r for r in rows if r["finding"] == "mean"]
     rows = [r for r in rows if r["finding"] != "mean"]
     cells = {(r["finding"], r["metric"]): r for r in rows}
     findings = list(dict.fromkeys(r["finding"] for r in rows))
     found = [m for m in SHOWN if any((f, m) in cells for f in findings)]
     lines = [
-        f"### {source['about'] or source['name']}",
+        f"### {source['about'] or source['name']}" + (f": {slice_}" if slice_ else ""),
         "",
         "| finding | n | positives | " + " | ".join(found) + " |",
         "|---|---|---|" + "---|" * len(found),
