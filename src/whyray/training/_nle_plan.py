@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from ..networks.decoding import Decoding
 from .augment import Augment
 from .loop import LoopPlan
 from .plan import Source
-from .settings import from_mapping, read_toml, stage_table, with_changes
+from .settings import Plans
 
 
 @dataclass(frozen=True)
@@ -82,13 +82,5 @@ class NlePlan:
         return {k: v for k, v in asdict(self).items() if k not in after} | named
 
 
-def load_plan(path: str | Path, changes: Sequence[str] = ()) -> NlePlan:
-    """The plan in a TOML file, or in its table ``[stage.sentences]``; ``changes``: ``key=value``."""
-    found = read_toml(path)
-    stages = found.get("stage", {})
-    return plan_from(stage_table(stages, "sentences") if "sentences" in stages else found, changes)
-
-
-def plan_from(table: Mapping[str, Any], changes: Sequence[str] = ()) -> NlePlan:
-    """The plan in a table that was read."""
-    return from_mapping(NlePlan, with_changes(table, changes), "the plan")
+_PLANS = Plans(NlePlan, "sentences")
+load_plan, plan_from = _PLANS.load, _PLANS.read

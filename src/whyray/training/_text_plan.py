@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import SettingError
 from .loop import LoopPlan
-from .settings import from_mapping, read_toml, stage_table, with_changes
+from .settings import Plans
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,5 @@ class TextPlan:
         return {**{k: v for k, v in asdict(self).items() if k not in after}, "encoder": Path(self.encoder).name}
 
 
-def load_plan(path: str | Path, changes: Sequence[str] = ()) -> TextPlan:
-    """The plan in a TOML file, or in its table ``[stage.text]``; ``changes``: ``key=value``."""
-    found = read_toml(path)
-    stages = found.get("stage", {})
-    return plan_from(stage_table(stages, "text") if "text" in stages else found, changes)
-
-
-def plan_from(table: Mapping[str, Any], changes: Sequence[str] = ()) -> TextPlan:
-    """The plan in a table that was read."""
-    return from_mapping(TextPlan, with_changes(table, changes), "the plan")
+_PLANS = Plans(TextPlan, "text")
+load_plan, plan_from = _PLANS.load, _PLANS.read

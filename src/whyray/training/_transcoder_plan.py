@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import SettingError
 from ..networks.transcoder import Kind, Shape
-from .settings import from_mapping, read_toml, stage_table, with_changes
+from .settings import Plans
 
 
 @dataclass(frozen=True)
@@ -83,13 +81,5 @@ class TranscodersPlan:
         return {k: v for k, v in asdict(self).items() if k not in ("name", "processes", "engine", "save_s")}
 
 
-def load_plan(path: str | Path, changes: Sequence[str] = ()) -> TranscodersPlan:
-    """The plan in a TOML file, or in its table ``[stage.transcoders]``; ``changes``: ``key=value``."""
-    found = read_toml(path)
-    stages = found.get("stage", {})
-    return plan_from(stage_table(stages, "transcoders") if "transcoders" in stages else found, changes)
-
-
-def plan_from(table: Mapping[str, Any], changes: Sequence[str] = ()) -> TranscodersPlan:
-    """The plan in a table that was read."""
-    return from_mapping(TranscodersPlan, with_changes(table, changes), "the plan")
+_PLANS = Plans(TranscodersPlan, "transcoders")
+load_plan, plan_from = _PLANS.load, _PLANS.read

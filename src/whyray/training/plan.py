@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import SettingError
 from ..findings import finding
 from .augment import Augment
 from .loop import LoopPlan
-from .settings import from_mapping, read_toml, stage_table, with_changes
+from .settings import Plans
 
 MARGIN = 8 / 7  # pictures are sampled from ones a little larger: 256 for 224
 
@@ -104,16 +103,5 @@ class ClassifierPlan:
         return self.sizes[epoch * len(self.sizes) // self.loop.epochs] if self.sizes else self.size
 
 
-def load_plan(path: str | Path, changes: Sequence[str] = ()) -> ClassifierPlan:
-    """The plan in a TOML file, or in its table ``[stage.classifier]``; ``changes``: ``key=value`` (``loop.lr=1e-3``).
-
-    Raises SettingError for an unknown key or a value of the wrong kind.
-    """
-    found = read_toml(path)
-    stages = found.get("stage", {})
-    return plan_from(stage_table(stages, "classifier") if "classifier" in stages else found, changes)
-
-
-def plan_from(table: Mapping[str, Any], changes: Sequence[str] = ()) -> ClassifierPlan:
-    """The plan in a table that was read."""
-    return from_mapping(ClassifierPlan, with_changes(table, changes), "the plan")
+_PLANS = Plans(ClassifierPlan, "classifier")
+load_plan, plan_from = _PLANS.load, _PLANS.read

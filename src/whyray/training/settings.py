@@ -8,8 +8,9 @@ import re
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import SettingError, suggestion
 
@@ -50,6 +51,27 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     if missing:
         raise SettingError(f"{where} lacks the setting {missing[0]!r}")
     return cls(**out)
+
+
+@dataclass(frozen=True)
+class Plans(Generic[T]):
+    """How the plans of one kind of training are read: its dataclass, and the stage of a recipe that holds one."""
+
+    cls: type[T]
+    stage: str
+
+    def load(self, path: str | Path, changes: Sequence[str] = ()) -> T:
+        """The plan in a TOML file, or in its table ``[stage.STAGE]``; ``changes``: ``key=value`` (``loop.lr=1e-3``).
+
+        Raises SettingError for an unknown key or a value of the wrong kind.
+        """
+        found = read_toml(path)
+        stages = found.get("stage", {})
+        return self.read(stage_table(stages, self.stage) if self.stage in stages else found, changes)
+
+    def read(self, table: Mapping[str, Any], changes: Sequence[str] = ()) -> T:
+        """The plan in a table that was read."""
+        return from_mapping(self.cls, with_changes(table, changes), "the plan")
 
 
 def with_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
