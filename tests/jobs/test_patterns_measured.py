@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +16,15 @@ import pytest
 import whyray
 from whyray.contracts import Context
 from whyray.datasets._resolve import load_dataset
-from whyray.errors import UnmetNeed
+from whyray.errors import DataError, UnmetNeed
 from whyray.jobs import _control_units, _units
 from whyray.jobs._units import inside_cells
 from whyray.jobs.patterns_measured import patterns_into
+from whyray.jobs.run import Cell, Ran
 from whyray.jobs.store import Store
-from whyray.patterns.bank import save_bank
+from whyray.patterns.bank import PatternBank, save_bank
+from whyray.patterns.site import site_of
+from whyray.types import Case, Radiograph, Region
 
 
 def test_every_row_has_its_controls_and_nothing_is_made_twice(
@@ -94,3 +100,69 @@ def test_the_generic_embedding_is_the_latent_and_never_one_that_the_classifier_t
     monkeypatch.setattr(_autoencoders, "autoencoder_for", lambda *_: dataclasses.replace(made, facts=facts))
     with pytest.raises(UnmetNeed, match="more than grey values"):
         _control_units.generic(mini)
+
+
+@pytest.fixture
+def small(with_artefacts: Callable[[whyray.Classifier], Context]) -> tuple[whyray.Classifier, PatternBank]:
+    mini = whyray.load_model("mini")
+    context = with_artefacts(mini)
+    assert context.artefact is not None
+    return mini, context.artefact("patterns", mini.fingerprint)
+
+
+def named_alike(seed: int, marked: bool = False, n: int = 2) -> list[Case]:
+    def read(i: int) -> Radiograph:
+        return Radiograph(np.random.default_rng([seed, i]).random((64, 64)).astype(np.float32))
+
+    mask = np.zeros((64, 64), bool)
+    mask[: 32 if marked else 16] = True
+    region = Region("edema", (0, 0, 64, 32), mask)
+    return [Case(str(i), partial(read, i), open_regions=lambda: (region,)) for i in range(n)]
+
+
+def test_strengths_are_those_of_the_pictures_regions_and_site_that_are_asked_for(
+    small: tuple[whyray.Classifier, PatternBank], tmp_path: Path
+) -> None:
+    """Out of a store that others with the same names have filled comes what an empty one gives."""
+    mini, bank = small
+    elsewhere = replace(bank, site=site_of(mini, "embedding"), basis=None)
+    turned = replace(bank, encoder_bias=bank.encoder_bias + 1)
+    runs = [
+        ("patterns", bank, named_alike(1)),
+        ("patterns", bank, named_alike(2)),
+        ("patterns", bank, named_alike(2, marked=True)),
+        ("patterns", turned, named_alike(2)),
+        ("neurons", bank, named_alike(2)),
+        ("neurons", elsewhere, named_alike(2)),
+    ]
+
+    def measured(number: int, store: Store) -> dict[str, np.ndarray]:
+        name, of, cases = runs[number]
+        one = next(r for r in _units.representations(mini, of, cases, {}, 0) if r.name == name)
+        made = _units.measure(one, of, cases, store, lambda *_: None)
+        return {"strengths": made.strengths, **made.sums}
+
+    for number in range(len(runs)):
+        filled, empty = measured(number, Store(tmp_path / "all")), measured(number, Store(tmp_path / str(number)))
+        np.testing.assert_equal(filled, empty)
+
+
+def test_a_damaged_cell_never_shifts_rows_against_cases(
+    small: tuple[whyray.Classifier, PatternBank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mini, bank = small
+    monkeypatch.setattr(_units, "PIECE", 2)
+    cases, store, real = named_alike(1, n=6), Store(tmp_path), _units.run
+    one = next(_units.representations(mini, bank, cases, {}, 0))
+    whole = _units.measure(one, bank, cases, store, lambda *_: None).strengths
+
+    def damaging(groups: list[list[Cell]], *given: Any, **more: Any) -> Ran:
+        ran = real(groups, *given, **more)
+        store.path(groups[1][0].key).write_bytes(b"torn")
+        return ran
+
+    monkeypatch.setattr(_units, "run", damaging)
+    with pytest.raises(DataError, match="damaged while it ran; run again"):
+        _units.measure(one, bank, cases, store, lambda *_: None)
+    monkeypatch.setattr(_units, "run", real)
+    np.testing.assert_array_equal(_units.measure(one, bank, cases, store, lambda *_: None).strengths, whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,6 +47,25 @@ def test_a_bank_comes_back_from_its_file(tmp_path: Path) -> None:
         load_bank(tmp_path, SimpleNamespace(fingerprint="0" * 64))  # type: ignore[arg-type]
     with pytest.raises(WeightsError):
         load_bank(tmp_path / "none", owner)  # type: ignore[arg-type]
+
+
+def test_a_bank_is_known_by_what_it_computes_not_by_its_names(tmp_path: Path) -> None:
+    made = bank("jumprelu")
+    save_bank(tmp_path, made)
+    kept = load_bank(tmp_path, SimpleNamespace(fingerprint=made.fingerprint))  # type: ignore[arg-type]
+    save_bank(tmp_path, replace(kept, patterns=tuple(replace(p, name="rim") for p in kept.patterns)))
+    named = load_bank(tmp_path, SimpleNamespace(fingerprint=made.fingerprint))  # type: ignore[arg-type]
+    assert named.patterns[0].name and named.sha256 == kept.sha256
+    assert made.threshold is not None and made.basis is not None
+    others = [
+        replace(made, cluster=np.roll(made.cluster, 1)),
+        replace(made, encoder_bias=made.encoder_bias + 1),
+        replace(made, threshold=made.threshold + 1),
+        replace(made, basis=replace(made.basis, mean=made.basis.mean + 1)),
+        replace(made, site=replace(made.site, tap_in="embedding")),
+        replace(made, k=2),
+    ]
+    assert len({made.sha256, *(other.sha256 for other in others)}) == 7
 
 
 def test_an_unknown_pattern_says_which_are_near() -> None:

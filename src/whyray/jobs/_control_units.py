@@ -33,7 +33,7 @@ def independent(
     """Independent components of the classifier's own tokens on ``cases``, as many as the bank's basis has rows."""
     count = min(len(bank.basis.rows) if bank.basis else COMPONENTS, bank.site.d_in)
     about = {"kind": "ica", "version": VERSION, "fingerprint": classifier.fingerprint, "count": count, "seed": seed}
-    about["cases"] = [c.id for c in cases]
+    about |= {"backend": classifier.backend, "site": bank.site.facts, "cases": [c.source() for c in cases]}
 
     def find() -> dict[str, Any]:
         made = independent_components(_sample(classifier, bank.site, cases, seed), count, seed=seed)
@@ -75,7 +75,7 @@ def generic(classifier: Classifier) -> Representation:
         return values, values, np.zeros((len(values), 0), np.float32)
 
     names = signed([f"latent {i}" for i in range(channels)])
-    key = f"generic/{made.sha256}/{classifier.fingerprint}"
+    key = f"generic/{made.sha256}"
     return Representation("generic", classifier, site, lambda t: both_signs(t.T), names, key, read)
 
 

@@ -14,8 +14,8 @@ from ..metrics.patterns import mass_ratios
 from ..patterns.bank import PatternBank
 from ..patterns.site import Site, read_tokens
 from ..patterns.sums import Sum, carriers, decompose
-from ..types import Case, Frame, Report, array_hash
-from .run import Cell, run
+from ..types import Case, Frame, Report, content
+from .run import Cell, run, whole
 from .store import Store
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ PIECE = 16
 class Representation:
     """Units to compare: ``maps(tokens [cells, d]) -> [u, cells]``, tokens read from ``classifier`` at ``site``.
 
+    ``key`` tells these units from others at the same site of the same classifier.
     ``read``, where given, reads them elsewhere: model inputs ``[b, c, h, w]`` -> tokens in, tokens out, logits.
     """
 
@@ -61,22 +62,21 @@ def representations(
     classifier: Classifier, bank: PatternBank, cases: Sequence[Case], skipped: dict[str, str], seed: int
 ) -> Iterator[Representation]:
     """The bank, then its controls; what cannot be made is put into ``skipped``."""
-    site, prints = bank.site, classifier.fingerprint
+    site = bank.site
     names = [p.id for p in bank.patterns]
-    own = f"bank/{prints}/{array_hash(bank.cluster)}/{array_hash(bank.encoder)}"
+    own = f"bank/{bank.sha256}"
     yield Representation("patterns", classifier, site, lambda t: bank.maps(t[None])[0], names, own)
     channels = [f"channel {i}" for i in range(site.d_in)]
     if bank.basis is None:
         skipped["pca"] = "left out: the bank has no basis"
     else:
-        basis, key = bank.basis, f"pca/{prints}/{array_hash(bank.basis.rows)}"
+        basis, key = bank.basis, f"pca/{content(bank.basis)}"
         components = signed([f"component {i}" for i in range(len(basis.rows))])
         yield Representation("pca", classifier, site, lambda t: both_signs(basis.project(t).T), components, key)
-    yield Representation("neurons", classifier, site, lambda t: t.T, channels, f"neurons/{prints}")
+    yield Representation("neurons", classifier, site, lambda t: t.T, channels, "neurons")
     try:
         random = _random_weights(classifier, cases, seed)
-        key = f"neurons/{random.fingerprint}"
-        yield Representation("random_weights", random, site, lambda t: t.T, channels, key)
+        yield Representation("random_weights", random, site, lambda t: t.T, channels, "neurons")
     except UnmetNeed as reason:
         skipped["random_weights"] = str(reason)
 
@@ -101,9 +101,17 @@ def _random_weights(classifier: Classifier, cases: Sequence[Case], seed: int) ->
 
 def measure(one: Representation, bank: PatternBank, cases: Sequence[Case], store: Store, report: Report) -> Measured:
     """Strengths of all units on all cases, a piece of them a cell."""
-    about = {"kind": "pattern-strengths", "version": VERSION, "representation": one.key}
+    about = {
+        "kind": "pattern-strengths",
+        "version": VERSION,
+        "representation": one.key,
+        "classifier": one.classifier.fingerprint,
+        "backend": one.classifier.backend,  # names the layer of "features" too
+        "site": one.site.facts,
+    }
+    seen = [[c.source(), c.regions_source()] for c in cases]
     wanted = [
-        Cell({**about, "cases": [c.id for c in cases[start : start + PIECE]]}, one.name, cases[start : start + PIECE])
+        Cell({**about, "cases": seen[start : start + PIECE]}, one.name, cases[start : start + PIECE])
         for start in range(0, len(cases), PIECE)
     ]
 
@@ -112,7 +120,7 @@ def measure(one: Representation, bank: PatternBank, cases: Sequence[Case], store
             yield cell, _piece(one, bank, cell.given)
 
     run([[c] for c in wanted], work, store, total=len(wanted), report=report)
-    found = [r.arrays for c in wanted if (r := store.get(c.key)) is not None]
+    found = [r.arrays for r in whole(wanted, store)]
     joined = {name: np.concatenate([a[name] for a in found]) for name in found[0]}
     return Measured(joined.pop("strengths"), joined)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Stopped
+from ..errors import DataError, Stopped
 from ..types import Report
 from .files import silent
 from .store import Result, Store, cell_key
@@ -82,6 +82,20 @@ def run(
                 raise Stopped("stopped; what was finished is kept, run again to go on")
         report(done + 1, max(total, done + 1), group[-1].about if group else "")
     return Ran(made, kept, failed)
+
+
+def whole(cells: Iterable[Cell], store: Store) -> list[Result]:
+    """What the store holds of every cell, in their order: rows stay with the pictures they are of.
+
+    Raises DataError where one cannot be read.
+    """
+    found = []
+    for cell in cells:
+        if (result := store.get(cell.key)) is None:
+            about = f" of {cell.about}" if cell.about else ""
+            raise DataError(f"a cell{about} was damaged while it ran; run again, and it is made anew")
+        found.append(result)
+    return found
 
 
 def results(cells: Iterable[Cell], store: Store) -> Iterator[tuple[Cell, Result | None]]:

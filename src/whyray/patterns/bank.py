@@ -5,6 +5,7 @@ each logit, and which latents are one pattern. It holds no decoder, and no pictu
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import WeightsError
+from ..types import content
 from .site import Basis, Site, site_from, site_tensors
 
 if TYPE_CHECKING:
@@ -88,6 +90,12 @@ class PatternBank:
     def width(self) -> int:
         """Latents of one member."""
         return len(self.encoder) // self.members
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of all that it computes; names, categories and facts are not part of it."""
+        held = dataclasses.replace(self, patterns=(), facts={})
+        return hashlib.sha256(str(content(held)).encode()).hexdigest()
 
     def index(self, pattern: str) -> int:
         """Number of the pattern with this id. Raises UnknownName with the nearest ids."""
