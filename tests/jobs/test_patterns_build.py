@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +20,11 @@ from torch import nn
 import whyray
 from whyray.errors import DataError, FingerprintError, Stopped
 from whyray.jobs.patterns_build import build_patterns
+from whyray.jobs.run import Cell, Ran
 from whyray.patterns.activations import ActivationStore, Layout, Part, write_activations
 from whyray.patterns.bank import load_bank
 from whyray.patterns.funnel import GatePlan
-from whyray.patterns.members import Member, write_ensemble, write_member
+from whyray.patterns.members import Member, load_members, write_ensemble, write_member
 from whyray.patterns.site import Basis, site_of
 from whyray.types import Case, Radiograph
 
@@ -143,6 +146,45 @@ def test_a_stopped_build_makes_no_member_twice(
     assert (tmp_path / "b/artefact.safetensors").read_bytes() == (
         tmp_path / "straight/artefact.safetensors"
     ).read_bytes()
+
+
+def test_a_member_s_cell_that_is_damaged_while_it_runs_never_shifts_the_others(
+    eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import whyray.jobs.patterns_build as module
+
+    real = module.run
+
+    def damaging(groups: list[list[Cell]], *given: Any, **more: Any) -> Ran:
+        ran = real(groups, *given, **more)
+        given[1].path(groups[len(groups) // 2][0].key).write_bytes(b"torn")
+        return ran
+
+    straight = build_patterns(ensemble, store, eyes, tmp_path / "straight", plan=PLAN)
+    monkeypatch.setattr(module, "run", damaging)
+    with pytest.raises(DataError, match="of member 5 was damaged while it ran; run again"):
+        build_patterns(ensemble, store, eyes, tmp_path / "b", plan=PLAN)
+    monkeypatch.undo()
+    again = build_patterns(ensemble, store, eyes, tmp_path / "b", plan=PLAN)
+    np.testing.assert_array_equal(again.cluster, straight.cluster)
+
+
+def test_cells_of_one_bank_are_no_other_s(eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path) -> None:
+    """The same members on another basis, in the folder of the first: what an empty folder gives."""
+    build_patterns(ensemble, store, eyes, tmp_path / "one", plan=PLAN)
+    other = Path(shutil.copytree(ensemble, tmp_path / "ensemble"))
+    made, facts = load_members(ensemble), json.loads((ensemble / "ensemble.json").read_text())
+    turned = Basis(made.basis.mean, np.eye(CHANNELS, dtype=np.float32)[::-1].copy())
+    given = {"plan": made.plan, "members": facts["members"], "site": made.site, "basis": turned}
+    write_ensemble(other, fingerprint=made.fingerprint, **given)
+
+    def built(folder: str) -> np.ndarray | str:
+        try:
+            return build_patterns(other, store, eyes, tmp_path / folder, plan=PLAN).cluster
+        except DataError as error:
+            return str(error)
+
+    np.testing.assert_array_equal(built("one"), built("two"))
 
 
 CHILD = """

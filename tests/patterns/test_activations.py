@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from whyray.errors import DataError, FingerprintError, SettingError, WeightsErro
 from whyray.models._resolve import load_model
 from whyray.patterns.activations import ActivationStore, Layout, Part, write_activations
 from whyray.patterns.site import read_tokens, site_of
+from whyray.types import Case, Radiograph
 
 SPEC = "phantom:train=7,val=3"
 LAYOUT = Layout(shard=4, batch=2)
@@ -94,6 +96,34 @@ def test_a_store_of_other_pictures_or_another_classifier_is_refused(mini: Classi
     held.fingerprint = "0" * 64
     with pytest.raises(FingerprintError, match="write them again"):
         held.require(mini)
+
+
+@pytest.mark.parametrize("changed", ["picture", "label"])
+def test_what_has_changed_behind_the_same_names_is_never_mixed_in(
+    mini: Classifier, tmp_path: Path, changed: str
+) -> None:
+    def part(seed: int, label: float) -> list[Part]:
+        def read(i: int) -> Radiograph:
+            return Radiograph(np.random.default_rng([seed, i]).random((64, 64)).astype(np.float32))
+
+        cases = [Case(str(i), partial(read, i), {"edema": label}, split="train") for i in range(4)]
+        return [Part("folder:$X#train", cases)]
+
+    layout = Layout(shard=2)
+    write_activations(mini, part(1, 0), tmp_path, layout=layout)
+    (tmp_path / "shard-00001.json").unlink()
+    with pytest.raises(SettingError, match="pictures or labels that have changed"):
+        write_activations(mini, part(2, 0) if changed == "picture" else part(1, 1), tmp_path, layout=layout)
+    write_activations(mini, part(1, 0), tmp_path, layout=layout)
+    assert ActivationStore(tmp_path).missing == 0
+
+
+def test_the_content_of_some_pictures_is_that_of_their_numbers(store: Path, copied: Path) -> None:
+    whole = ActivationStore(store)
+    assert whole.content([8, 0]) == ActivationStore(copied).content([8, 0])
+    assert len({whole.content(c) for c in ([8, 0], [0, 8], [8], [7, 0], [])}) == 5
+    (copied / "shard-00001.json").unlink()
+    assert ActivationStore(copied).content([0, 4]) == whole.content([0, 8]), "whatever else is missing"
 
 
 def test_no_pictures_doubles_and_no_store(mini: Classifier, tmp_path: Path) -> None:

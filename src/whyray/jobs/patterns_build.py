@@ -15,18 +15,18 @@ import numpy as np
 
 from ..contracts import Classifier
 from ..errors import DataError, FingerprintError
-from ..io.whole import disk_errors
+from ..io.whole import disk_errors, write_whole
 from ..patterns.activations import ActivationStore
 from ..patterns.bank import Pattern, PatternBank, save_bank
 from ..patterns.funnel import GatePlan
 from ..patterns.gates import directions
 from ..patterns.members import Members, codes, load_members
 from ..training.lock import locked
-from ..types import Report
+from ..types import Report, content
 from ._gated import Gated, Latents, gated
 from ._patterns_page import page
 from .files import silent
-from .run import Cell, run
+from .run import Cell, run, whole
 from .store import Store
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class _Pictures:
     @property
     def facts(self) -> dict[str, Any]:
         """What a cell depends on."""
-        images = self.store.images
-        return {"fingerprint": self.store.fingerprint, "cases": [[images[i].spec, images[i].case] for i in self.chosen]}
+        return {"fingerprint": self.store.fingerprint, "pictures": self.store.content(self.chosen)}
 
     def pieces(self) -> Iterator[NDArray[np.int64]]:
         """Picture numbers, a piece at a time."""
@@ -84,7 +83,7 @@ def build_patterns(
         )
         bank = _bank(classifier, members, made, plan, store)
         save_bank(folder, bank)
-        (folder / "funnel.html").write_text(page(bank), encoding="utf-8")
+        write_whole(folder / "funnel.html", page(bank).encode())
     return bank
 
 
@@ -103,15 +102,14 @@ def _latents(
 ) -> Latents:
     """What every latent of every member does on every picture: peak, mean, and the share of tokens it fires in."""
     about = {"kind": "member-activity", "version": VERSION, **pictures.facts}
-    wanted = [Cell({**about, "member": h}, f"member {i}", i) for i, h in enumerate(_hashes(members))]
+    wanted = [Cell({**about, "member": h}, f"member {i}", i) for i, h in enumerate(_contents(members))]
 
     def work(missing: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, NDArray[Any]]]]:
         for cell in missing:
             yield cell, _activity(members, cell.given, pictures)
 
     run([[c] for c in wanted], work, cells, total=len(wanted), report=report, cancelled=cancelled)
-    found = [cells.get(c.key) for c in wanted]
-    parts = [r.arrays for r in found if r is not None]
+    parts = [r.arrays for r in whole(wanted, cells)]
     every = members[:]
     return Latents(
         peaks=np.concatenate([p["peaks"] for p in parts], axis=1),
@@ -142,9 +140,10 @@ def _activity(members: Members, number: int, pictures: _Pictures) -> dict[str, N
     return {"peaks": np.concatenate(peaks), "means": np.concatenate(means), "tokens": share}
 
 
-def _hashes(members: Members) -> list[str]:
-    """What a cell depends on of each member."""
-    return [str(m["sha256"]) for m in members.facts["members"]]
+def _contents(members: Members) -> list[list[str | None]]:
+    """What a cell depends on of each member: its numbers, how many codes it keeps, and what it reads of a token."""
+    plan, read = members.plan, content(members.basis)
+    return [[str(m["sha256"]), content([plan["k"], plan["kind"]]), read] for m in members.facts["members"]]
 
 
 def _pooled(pictures: _Pictures, read: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> NDArray[np.float64]:
@@ -158,14 +157,10 @@ def _strengths_of(
     """cluster of each latent -> strength of each pattern on each picture ``[n, patterns]``: the second pass."""
 
     def strengths(cluster: NDArray[np.int64]) -> NDArray[np.float32]:
-        from ..types import array_hash
-
         bank = _bare(members, cluster)
-        about = {"kind": "strengths", "version": VERSION, "members": _hashes(members), "cluster": array_hash(cluster)}
-        images = pictures.store.images
+        about = {"kind": "strengths", "version": VERSION, "bank": bank.sha256}
         wanted = [
-            Cell({**about, "cases": [[images[i].spec, images[i].case] for i in piece]}, "patterns", piece)
-            for piece in pictures.pieces()
+            Cell({**about, "pictures": pictures.store.content(piece)}, "patterns", piece) for piece in pictures.pieces()
         ]
 
         def work(missing: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, NDArray[Any]]]]:
@@ -173,7 +168,7 @@ def _strengths_of(
                 yield cell, {"strengths": bank.activations(pictures.store.tokens(cell.given))}
 
         run([[c] for c in wanted], work, cells, total=len(wanted), report=report, cancelled=cancelled)
-        return np.concatenate([r["strengths"] for c in wanted if (r := cells.get(c.key)) is not None])
+        return np.concatenate([r["strengths"] for r in whole(wanted, cells)])
 
     return strengths
 

@@ -7,7 +7,6 @@ FOLDER/cells/         what was computed of each batch of images, kept for the ne
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,6 @@ import numpy as np
 
 from ..contracts import Classifier
 from ..errors import DataError, FingerprintError
-from ..io.artefacts import NAME
 from ..patterns.activations import ActivationStore
 from ..patterns.attributes import anatomy_of, attributes
 from ..patterns.bank import Pattern, PatternBank, load_bank, save_bank
@@ -165,16 +163,11 @@ def _cells(
     folder: Path, bank: PatternBank, store: ActivationStore, rows: NDArray[np.int64], report: Report
 ) -> Iterator[Mapping[str, NDArray[Any]]]:
     """What every pattern did, batch by batch: computed once, kept in ``FOLDER/cells``."""
-    about = {
-        "what": "fired/1",
-        "bank": json.loads((folder / NAME).read_text(encoding="utf-8"))["sha256"],
-        "activations": store.facts["cases"],
-        "fingerprint": store.fingerprint,
-    }
+    about = {"what": "fired/1", "bank": bank.sha256, "fingerprint": store.fingerprint}
     kept = Store(folder / CELLS)
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        yield kept.have({**about, "rows": batch.tolist()}, _work(bank, store, batch)).arrays
+        yield kept.have({**about, "pictures": store.content(batch)}, _work(bank, store, batch)).arrays
         report(min(start + BATCH, len(rows)), len(rows), "what each pattern fires on")
 
 

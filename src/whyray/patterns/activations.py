@@ -71,7 +71,8 @@ def write_activations(
 ) -> Path:
     """Stream the pictures of ``parts`` through ``classifier``; returns ``folder``. Run again, it goes on after a stop.
 
-    Raises SettingError where ``folder`` holds another store, or numbers do not fit into ``layout.numbers``; DataError
+    Raises SettingError where ``folder`` holds another store (also one of pictures or labels that have changed since:
+    see ``Case.source``), or numbers do not fit into ``layout.numbers``; DataError
     where there are no cases, or two of one spec have the same name.
     """
     site = site or site_of(classifier)
@@ -111,6 +112,7 @@ class ActivationStore:
         self.missing: int
         self.troubles: tuple[str, ...]
         self._arrays: list[dict[str, NDArray[Any]]] = []
+        self._hashes: list[str] = []
         self._open()
 
     def __len__(self) -> int:
@@ -129,6 +131,13 @@ class ActivationStore:
         """``[n, f]``, by the read-out."""
         logits: NDArray[np.float64] = self.outputs(images).mean(1, dtype=np.float64) @ self.site.weights.T
         return logits + self.site.bias
+
+    def content(self, images: Sequence[int] | NDArray[np.int64]) -> str:
+        """sha256 that tells these pictures' numbers and rows from any others, from the hashes of their shards."""
+        digest = hashlib.sha256()
+        for shard, row in zip(*self._places(images), strict=True):
+            digest.update(f"{self._hashes[shard]} {row}\n".encode())
+        return digest.hexdigest()
 
     def where(self, split: str) -> NDArray[np.int64]:
         """Indices of the pictures of one split."""
@@ -152,6 +161,7 @@ class ActivationStore:
                 wanted = min(shard, expected - number * shard)
                 troubles.append(f"shard-{number:05d} is damaged or absent: {wanted} pictures are left out")
                 continue
+            self._hashes.append(file_sha256(self.folder / f"shard-{number:05d}.json"))  # it holds that of the numbers
             self._arrays.append(_mapped(self.folder / f"shard-{number:05d}.safetensors"))
             images += rows
             starts.append(len(images))
@@ -161,20 +171,25 @@ class ActivationStore:
         self._starts = np.asarray(starts)
 
     def _read(self, images: Sequence[int] | NDArray[np.int64], name: str, width: int) -> NDArray[np.float32]:
-        wanted = np.asarray(images, np.int64)
-        out = np.empty((len(wanted), self.cells, width), np.float32)
-        shards = np.searchsorted(self._starts, wanted, side="right") - 1
+        shards, rows = self._places(images)
+        out = np.empty((len(rows), self.cells, width), np.float32)
         for shard in np.unique(shards):
             here = np.flatnonzero(shards == shard)
-            out[here] = self._arrays[shard][name][wanted[here] - self._starts[shard]]
+            out[here] = self._arrays[shard][name][rows[here]]
         return out
+
+    def _places(self, images: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(shard, row in it) of each picture."""
+        wanted = np.asarray(images, np.int64)
+        shards = np.searchsorted(self._starts, wanted, side="right") - 1
+        return shards, wanted - self._starts[shards]
 
 
 def _begin(
     folder: Path, classifier: Classifier, site: Site, layout: Layout, listed: Sequence[tuple[str, Case]]
 ) -> None:
     """Write the head of a new store; raises SettingError where the folder holds another one."""
-    names = "\n".join(f"{spec}\t{case.id}" for spec, case in listed)
+    rows = [json.dumps([asdict(_row(spec, case)), case.source()], sort_keys=True) for spec, case in listed]
     facts = {
         "format": FORMAT,
         "classifier": classifier.name,
@@ -183,11 +198,14 @@ def _begin(
         "site": site.facts,
         "layout": asdict(layout) | {"batch": 0},
         "images": len(listed),
-        "cases": hashlib.sha256(names.encode()).hexdigest(),
+        "cases": hashlib.sha256("\n".join(rows).encode()).hexdigest(),
     }
     if (folder / NAME).exists():
         if _facts(folder) != facts:
-            raise SettingError(f"{folder} holds other activations; give another folder, or delete this one")
+            raise SettingError(
+                f"{folder} holds other activations (of another classifier, site or list of cases, or of pictures or "
+                "labels that have changed since); give another folder, or delete this one"
+            )
         return
     save_weights(folder / "site.safetensors", site_tensors(site))
     write_whole(folder / NAME, (json.dumps(facts, indent=1) + "\n").encode())
