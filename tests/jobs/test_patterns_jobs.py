@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,18 @@ def test_a_spent_budget_ends_the_run_and_keeps_what_was_answered(
     assert voice.asked <= 30 and found.requests <= 30 and "raise --most-requests" in found.ended
     assert 1 <= len(found.names) < PATTERNS and set(json.loads((copy / NAMES).read_text())["names"]) == set(found.names)
     assert "budget is spent" in list(found.lines())[-1]
+
+
+def test_a_bank_built_anew_in_the_folder_gets_none_of_the_old_names(
+    copy: Path, activations: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    voice = Voice(lambda _words: False)
+    monkeypatch.setattr("whyray.patterns.annotator._post", voice)
+    answered = named(copy, activations, classifier, Budget(10_000, 10**7)).names
+    assert set(named(copy, activations, classifier, Budget(0, 0)).names) == set(answered)
+    bank = load_bank(copy, classifier)
+    save_bank(copy, replace(bank, cluster=np.roll(bank.cluster, 1)))
+    assert named(copy, activations, classifier, Budget(0, 0)).names == {}
 
 
 def test_a_case_in_words_tells_labels_and_view_only() -> None:

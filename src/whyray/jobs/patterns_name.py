@@ -1,6 +1,7 @@
 """Names by an annotator for the patterns of a bank: proposed, checked on held-out images, adopted only where they hold.
 
-FOLDER/names.json keeps every outcome, so that an interrupted or exhausted run goes on where it was.
+FOLDER/names.json keeps every outcome, so that an interrupted or exhausted run goes on where it was. A bank that is
+built anew in the folder has patterns of the same ids, and gets none of the old names.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def name_patterns(
     with locked(folder):
         bank = load_bank(folder, classifier)
         subjects, made, _ = fired_on(folder, bank, ActivationStore(activations), images)
-        kept = _kept(folder, annotator.model)
+        kept = _kept(folder, bank, annotator.model)
         order = sorted(range(len(bank.patterns)), key=lambda p: -_known(bank.patterns[p].relevance))
         ended = ""
         for done, p in enumerate(order):
@@ -90,7 +91,7 @@ def name_patterns(
                 ended = str(error)
                 break
             kept[pattern] = checked
-            _keep(folder, annotator.model, kept)
+            _keep(folder, bank, annotator.model, kept)
             report(done + 1, len(order), checked.name or "no name")
         adopt(folder, bank, kept, annotator.model)
     return Named(kept, budget.used_requests, budget.used_tokens, ended)
@@ -151,19 +152,22 @@ def case_in_words(case: Case) -> str:
     )
 
 
-def _kept(folder: Path, model: str) -> dict[str, Checked]:
-    """What earlier runs with this model answered; what had no answer is asked again."""
+def _kept(folder: Path, bank: PatternBank, model: str) -> dict[str, Checked]:
+    """What earlier runs with this model answered on this bank; what had no answer is asked again."""
     try:
         data = json.loads((folder / NAMES).read_text(encoding="utf-8"))
-        found = {str(p): Checked(**_numbers(one)) for p, one in data["names"].items()} if data["model"] == model else {}
+        if (data["model"], data["bank"]) != (model, bank.sha256):
+            return {}
+        found = {str(p): Checked(**_numbers(one)) for p, one in data["names"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return {pattern: one for pattern, one in found.items() if not one.trouble}
 
 
-def _keep(folder: Path, model: str, names: Mapping[str, Checked]) -> None:
+def _keep(folder: Path, bank: PatternBank, model: str, names: Mapping[str, Checked]) -> None:
     rows = {p: {k: v if v == v else None for k, v in asdict(one).items()} for p, one in names.items()}
-    write_whole(folder / NAMES, (json.dumps({"model": model, "names": rows}, indent=1) + "\n").encode())
+    held = {"model": model, "bank": bank.sha256, "names": rows}
+    write_whole(folder / NAMES, (json.dumps(held, indent=1) + "\n").encode())
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
