@@ -66,7 +66,7 @@ def embeddings(
     report: Report | None = None,
 ) -> NDArray[np.float32]:
     """``[n, d]`` of the cases' pictures, ``PART`` a file in a folder of their own; what is there is not made again."""
-    said = [tower_hash(tower), *(c.id for c in cases)]
+    said = [tower_hash(tower), *(c.source() for c in cases)]
     folder = path.with_name(f"{path.name}-{hashlib.sha256(chr(10).join(said).encode()).hexdigest()[:12]}")
     rows = []
     for start in range(0, len(cases), PART):

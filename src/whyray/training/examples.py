@@ -123,8 +123,8 @@ def with_parents(labels: Mapping[str, float]) -> dict[str, float]:
 
 
 def cached_pictures(cases: Sequence[Case], path: Path, side: int, report: Report | None = None) -> NDArray[np.uint8]:
-    """uint8 ``[n, side, side]``, read from ``path`` where it was made before from the same cases."""
-    key = hashlib.sha256("\n".join([str(side), *(c.id for c in cases)]).encode()).hexdigest()[:12]
+    """uint8 ``[n, side, side]``, read from ``path`` where it was made before from the same pictures."""
+    key = hashlib.sha256("\n".join([str(side), *(c.source() for c in cases)]).encode()).hexdigest()[:12]
     file = path.with_name(f"{path.name}-{key}.npy")
     if file.is_file():
         held: NDArray[np.uint8] = np.load(file, mmap_mode="r", allow_pickle=False)
