@@ -20,6 +20,19 @@ def test_recovered() -> None:
     np.testing.assert_allclose(weighted_recovered(logits, rebuilt, weights), again)
 
 
+@pytest.mark.parametrize("value", [0.1, 1234.1, -3e-5, 0.0])
+def test_logits_that_do_not_vary_have_no_share(value: float) -> None:
+    """Their variance is rounding (0.1 three times: 2e-34), also in a draw that holds one picture only."""
+    for count in (3, 7, 50):
+        assert np.isnan(recovered(np.full(count, value), np.full(count, value + 0.05)))
+    logits = np.array([value, value, value + 1, value + 2])
+    draws = np.array([[2.0, 2, 0, 0], [0, 0, 4, 0], [1, 1, 1, 1]])
+    found = weighted_recovered(logits, logits + 0.1, draws)
+    assert np.isnan(found[:2]).all() and found[2] == pytest.approx(1 - 0.01 / 0.6875)
+    near = 10 + np.array([0.0, 1e-4, 2e-4])
+    assert recovered(near, near + 1e-5) == pytest.approx(1 - 1e-10 / np.var(near), abs=1e-6), "small, and no rounding"
+
+
 def test_auc_of_many_units_is_that_of_each() -> None:
     rng = np.random.default_rng(1)
     strengths = rng.integers(0, 4, (40, 5)).astype(float)

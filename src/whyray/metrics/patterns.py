@@ -16,23 +16,26 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+FLAT = 1e-14  # variance below this share of the largest square is rounding: logits are float32
+
 
 def recovered(logits: Array, rebuilt: Array) -> float:
     """Share of the variance of logits ``[n]`` over images that is rebuilt: 1 - mean squared error / variance.
 
     1 = all of it, 0 = no better than their mean, below 0 = worse; NaN where the logits do not vary.
     """
-    spread = float(np.var(logits))
-    return float(1 - np.mean((logits - rebuilt) ** 2) / spread) if spread > 0 else float("nan")
+    return float(weighted_recovered(logits, rebuilt, np.ones((1, len(logits))))[0])
 
 
 def weighted_recovered(logits: Array, rebuilt: Array, weights: Array) -> Array:
     """``recovered`` of each row of weights ``[r, n]``."""
+    logits, rebuilt = np.asarray(logits, np.float64), np.asarray(rebuilt, np.float64)
     total = weights.sum(axis=1)
-    mean = weights @ logits / total
-    spread = weights @ logits**2 / total - mean**2
+    centred = logits - logits.mean()  # of small numbers the variance is exact
+    spread = weights @ centred**2 / total - (weights @ centred / total) ** 2
     error = weights @ (logits - rebuilt) ** 2 / total
-    return np.asarray(1 - np.divide(error, spread, out=np.full_like(error, np.nan), where=spread > 0))
+    varies = spread > FLAT * np.square(logits).max()
+    return np.asarray(1 - np.divide(error, spread, out=np.full_like(error, np.nan), where=varies))
 
 
 def unit_aucs(strengths: NDArray[np.floating[Any]], labels: Array) -> Array:
