@@ -163,3 +163,13 @@ def test_a_full_disk_ends_in_5(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", limited], capture_output=True, timeout=120, check=False)
     assert done.returncode == 5 and b"no room left" in done.stderr and b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["localisation", "faithfulness", "counterfactual"])
+def test_an_explainer_without_maps_is_refused_before_any_work(
+    run: Callable[..., Outcome], tmp_path: Path, kind: str
+) -> None:
+    words = ("-m", "analytic", "-d", "phantom:test=2#test", "-o", tmp_path, "-x", "gradcam", "-x", "template")
+    code, out, err = run("evaluate", kind, *words)
+    assert code == 2 and not out and not cells(tmp_path)
+    assert err.startswith("error: template came as -x, which writes sentences") and "evaluate language" in err

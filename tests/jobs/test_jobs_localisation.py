@@ -243,6 +243,8 @@ def test_a_picture_that_cannot_be_read_is_listed_and_an_unmet_need_is_a_skip(
     skipped = evaluate_localisation(model, small(), PLAN, Store(tmp_path / "other"))
     assert skipped.skipped == {"gradcam": "no gradients here"} and not skipped.failures
     assert {r.explainer for r in skipped.tables.scores} == {"edges", "centre", "random"}
+    localisation_into(tmp_path / "controls", model, small(), PLAN)
+    assert "(control)" in (tmp_path / "controls" / "report.html").read_text(), "pictures of the controls alone"
 
 
 def test_thresholds_come_from_the_validation_split_alone(model: whyray.Classifier, tmp_path: Path) -> None:

@@ -25,8 +25,10 @@ FINDINGS = 4  # with the most pictures
 
 def panels(result: Localisation, store: Store) -> list[Panel]:
     """For each of the most frequent findings the picture with the best overlap (mean true-positive IoU over methods)
-    and the one the model is surest of; then one picture with several findings, each of them."""
-    tables, own = result.tables, [m for m in result.tables.values if m not in result.controls]
+    and the one the model is surest of; then one picture with several findings, each of them. Where no method but the
+    controls could be measured, the overlap is theirs."""
+    tables = result.tables
+    own = [m for m in tables.values if m not in result.controls] or list(tables.values)
     metric = f"iou_true_positive:{result.plan.localisation.modes[0]}"
     subjects = result.measured.subjects
     count = {f: sum(f in s.truth for s in subjects) for f in tables.findings}

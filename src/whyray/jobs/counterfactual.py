@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..contracts import Classifier, Dataset, Explainer
 from ..errors import DataError, SettingError, UnmetNeed
-from ..registry import explainer as explainer_from
 from ..types import Report
 from ._changes import WhatIf
 from ._counterfactual_bench import Bench, Pictured
 from ._counterfactual_tables import Labels, Tables, tables
+from ._mapped import mapped
 from ._maps import Maker
 from ._paths import KIND, path_arrays
 from ._robust import few_of, robustness
@@ -61,7 +61,7 @@ def evaluate_counterfactual(
     """
     settings = plan.counterfactual
     plan = replace(plan, localisation=replace(plan.localisation, sign=settings.sign, modes=settings.modes))
-    asked = {spec: explainer_from(spec) for spec in dict.fromkeys((*(plan.explainers or DEFAULT), *CONTROLS))}
+    asked = mapped(plan.explainers or DEFAULT, CONTROLS)
     wanted = regions_wanted(classifier, plan)
     skipped = {label: why for label, e in asked.items() if (why := unmet(e, classifier, asked))}
     autoencoders = _autoencoders(asked, classifier, skipped)

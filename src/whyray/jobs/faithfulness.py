@@ -14,11 +14,11 @@ from ..errors import DataError, UnmetNeed, WhyrayError
 from ..explanations import Attribution
 from ..metrics._intervals import REPLICATES, Means
 from ..metrics.significance import Difference
-from ..registry import explainer as explainer_from
 from ..types import Case, Radiograph, Report, Score
 from ._faithful import CURVES, Trial, again, at_input, curves
 from ._faithful_scores import Arrays, by_label_count, cascades_of, mean_curves, notes_of, rows_of, table
 from ._faithful_tasks import Chosen, Pairs, Task, choose_pairs, plan_tasks
+from ._mapped import mapped
 from ._maps import Maker, attributions
 from ._randomised import weight_dependence
 from .explain import check_needs, finding_of
@@ -105,7 +105,7 @@ def evaluate_faithfulness(
     Raises UnknownName, SettingError, DataError where no picture and finding is left to measure, Stopped.
     """
     trial = trial or Trial()
-    asked = {spec: explainer_from(spec) for spec in dict.fromkeys((*explainers, *CONTROLS))}
+    asked = mapped(explainers, CONTROLS)
     wanted = tuple(dict.fromkeys(finding_of(classifier, f) for f in findings)) or classifier.findings
     chosen, failures = choose_pairs(classifier, cases, wanted, pairs)
     if not chosen:

@@ -10,9 +10,9 @@ from ..contracts import Classifier, Dataset, Explainer
 from ..engine.passes import predict
 from ..errors import DataError, WhyrayError
 from ..findings import facts as finding_facts
-from ..registry import explainer as explainer_from
 from ..types import Case, Radiograph, Report, array_hash
 from ._located import VERSION, how, located, truths
+from ._mapped import mapped
 from ._maps import Maker, attributions
 from ._tables import Tables, tables
 from .explain import check_needs, finding_of
@@ -107,7 +107,7 @@ def evaluate_localisation(
 
     Raises UnknownName and SettingError before any work, DataError where no picture has a region of a finding.
     """
-    asked = {spec: explainer_from(spec) for spec in dict.fromkeys((*(plan.explainers or DEFAULT), *CONTROLS))}
+    asked = mapped(plan.explainers or DEFAULT, CONTROLS)
     wanted = regions_wanted(classifier, plan)
     maker = Maker(classifier, asked, plan.seed, store, cancelled)
     for label, explainer in asked.items():
