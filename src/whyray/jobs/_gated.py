@@ -95,8 +95,13 @@ def gated(
     dense = _density(latents, plan, funnel)
     agree = np.zeros((len(dense), latents.members), bool)
     agree[dense] = agreements(
-        latents.directions[dense], latents.peaks[:, dense], latents.member[dense], plan.cosine, plan.correlation
-    )[:, : latents.members]
+        latents.directions[dense],
+        latents.peaks[:, dense],
+        latents.member[dense],
+        latents.members,
+        plan.cosine,
+        plan.correlation,
+    )
     shares = stability(agree)
     stable = dense & (shares >= plan.members)
     rule = f"alike in at least {plan.members:g} of the other members (cosine {plan.cosine:g}, r {plan.correlation:g})"

@@ -28,11 +28,13 @@ def directions(encoder: Float, decoder: Float) -> Float:
     return np.concatenate([unit_rows(encoder), unit_rows(decoder)], axis=1) * np.float32(np.sqrt(0.5))
 
 
-def agreements(vectors: Float, peaks: NDArray[Any], member: Index, cosine: float, correlation: float) -> Any:
-    """bool ``[L, J]``: which other members have a latent alike: cosine of the directions, and correlation over images
-    of the activities ``peaks [n, L]``, both at or above their thresholds."""
+def agreements(
+    vectors: Float, peaks: NDArray[Any], member: Index, members: int, cosine: float, correlation: float
+) -> NDArray[np.bool_]:
+    """bool ``[L, J]``: which other of the J ``members`` (some may have none here) have a latent alike: cosine of
+    the directions, and correlation over images of the activities ``peaks [n, L]``, both at or above the thresholds."""
     standard = _standardised(peaks)
-    agree = np.zeros((len(vectors), int(member.max()) + 1 if len(member) else 0), bool)
+    agree = np.zeros((len(vectors), members), bool)
     for rows, columns, _ in pairs_above(vectors, cosine):
         other = member[rows] != member[columns]
         rows, columns = rows[other], columns[other]
