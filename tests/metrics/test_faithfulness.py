@@ -179,3 +179,16 @@ def test_road_fill_adds_the_same_noise_to_removed_pixels_only() -> None:
     added = (made[0] - f.impute(picture, keep[0]))[0][~keep[0]]
     assert added.std() == pytest.approx(0.1 * picture.std(), rel=0.1)
     assert np.array_equal(made, f.RoadFill(noise=0.1)(keep, picture)), "seeded"
+
+
+def test_cells_that_are_nan_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(6, 5)), rng.normal(size=(6, 5))
+    holed_a, holed_b = a.copy(), b.copy()
+    holed_a[0], holed_b[:, 0] = np.nan, np.nan
+    assert f.spearman(holed_a, holed_b) == pytest.approx(f.spearman(a[1:, 1:], b[1:, 1:]))
+    assert f.spearman(holed_a, holed_a.copy()) == 1 and f.spearman_absolute(holed_a, -holed_a) == 1
+    found = f.max_sensitivity(holed_a, [holed_b, a])
+    assert found == pytest.approx(f.max_sensitivity(a[1:, 1:], [b[1:, 1:]]))
+    nothing = np.full((6, 5), np.nan)
+    assert np.isnan([f.spearman(a, nothing), f.max_sensitivity(a, [b, nothing])]).all()

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 def spearman(first: Map, second: Map) -> float:
     """Rank correlation of two maps, ties sharing their mean rank (Spearman, 1904). -1..1.
 
-    Equal maps give 1; a constant map ranks nothing, and gives 0 against any other.
+    Equal maps give 1; a constant map ranks nothing, and gives 0 against any other. Cells that are NaN in either are
+    left out; NaN where none is left.
     """
+    known = ~(np.isnan(first) | np.isnan(second))
+    first, second = first[known], second[known]
+    if not len(first):
+        return float("nan")
     if np.array_equal(first, second):
         return 1.0
     return _pearson(ranks(first), ranks(second))

@@ -112,11 +112,16 @@ def max_sensitivity(original: Map, disturbed: Sequence[Map]) -> float:
     """Largest change of a map under small noise on the picture, over its own size: ``max |m' - m| / |m|``, 2-norms.
 
     Yeh et al., NeurIPS 2019 (there without the division). 0 = does not move, also when it looks at nothing. NaN for an
-    empty map, whose size is 0.
+    empty map, whose size is 0. Cells that are NaN in either map are left out; NaN where no cell is left.
     """
-    size = float(np.linalg.norm(original))
-    moved = [float(np.linalg.norm(np.asarray(m, np.float64) - original)) for m in disturbed]
-    return max(moved) / size if size and moved else float("nan")
+    first = np.asarray(original, np.float64)
+    shares = []
+    for other in disturbed:
+        gap = np.asarray(other, np.float64) - first
+        known = ~np.isnan(gap)
+        size = float(np.linalg.norm(first[known]))
+        shares.append(float(np.linalg.norm(gap[known])) / size if size else float("nan"))
+    return float(np.max(shares)) if shares else float("nan")
 
 
 def _correlation(first: Array, second: Array) -> float:
