@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from whyray._torchvision import ensure_torchvision
+from whyray.contracts import Context
+from whyray.engine.perturb import Perturbed
+from whyray.engine.superpixels import grid
 from whyray.errors import SettingError, UnknownName, UnmetNeed, WeightsError
 from whyray.io.weights import save_weights
 from whyray.models._layers import layers, probe_input
@@ -249,6 +252,53 @@ def test_fingerprint_follows_weights_preparation_and_order() -> None:
     with torch.no_grad():
         module.classifier.bias[0] += 1
     assert first.fingerprint != before
+
+
+def optimised(module: FunctionalCnn) -> None:
+    optimiser = torch.optim.SGD(module.parameters(), lr=1.0)
+    module(torch.rand(1, 1, 64, 64)).sum().backward()
+    optimiser.step()
+
+
+def in_place(module: FunctionalCnn) -> None:
+    with torch.no_grad():
+        module.classifier.weight.mul_(3)
+
+
+def loaded(module: FunctionalCnn) -> None:
+    module.load_state_dict({name: t * 3 for name, t in module.state_dict().items()})
+
+
+def replaced(module: FunctionalCnn) -> None:
+    module.classifier.weight = nn.Parameter(module.classifier.weight.detach() * 3)
+
+
+def through_data(module: FunctionalCnn) -> None:
+    module.classifier.weight.data.mul_(3)
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"), [(optimised, True), (in_place, True), (loaded, True), (replaced, True), (through_data, False)]
+)
+def test_weights_that_change_are_explained_as_they_are_or_after_wrapping_again(
+    change: Callable[[FunctionalCnn], None], seen: bool
+) -> None:
+    """With one context, whose paid passes are of the weights before."""
+    torch.manual_seed(0)
+    module = FunctionalCnn()
+    frame, context = Radiograph(np.random.default_rng(0).random((64, 64)).astype(np.float32)), Context()
+    keep = np.array([[True, False], [False, True]])
+
+    def logits(of: TorchClassifier, shared: Context) -> np.ndarray:
+        return Perturbed(of, of.prepare(frame), grid((64, 64), (32, 64)), "black", shared).logits(keep)
+
+    first = wrap(module, findings=FINDINGS, size=64)
+    logits(first, context)
+    change(module)
+    again = wrap(module, findings=FINDINGS, size=64)
+    wanted = logits(again, Context())
+    assert np.allclose(logits(first, context), wanted) == seen
+    np.testing.assert_allclose(logits(again, context), wanted)
 
 
 def test_a_named_layer_is_taken_and_shown() -> None:

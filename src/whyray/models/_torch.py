@@ -85,7 +85,12 @@ class TorchClassifier(Classifier):
 
     @property
     def fingerprint(self) -> str:  # type: ignore[override]
-        """sha256 of architecture, weights, preparation and finding order; hashed again when a tensor has changed."""
+        """sha256 of architecture, weights, preparation and finding order; hashed again when a tensor has changed.
+
+        A change is seen by torch's own count of writes: ``load_state_dict``, an optimiser's step, ``with
+        torch.no_grad(): parameter.mul_(3)``. A write through ``parameter.data``, numpy or a shared buffer is not
+        counted, and what was kept of the old weights would be taken for the new ones': wrap the module again after one.
+        """
         key = [(t.data_ptr(), t._version, t.device) for t in tensors(self._module)]
         if self._hashed[0] != key:
             about = {

@@ -41,6 +41,9 @@ def wrap(
     low, high what black and white become; then ``mean`` and ``std`` (one number, or one a channel) are applied.
     layer     module whose output is "features"; without it the last spatial map is found and shown in ``taps``.
 
+    Change weights under ``torch.no_grad()`` on the parameter itself, not through ``parameter.data``: torch does not
+    count such a write, so the fingerprint stays, and results of the old weights with it. After one, wrap again.
+
     Raises SettingError, UnknownName or WeightsError where these do not fit the module.
     """
     from torch import nn
