@@ -16,7 +16,7 @@ import pytest
 from whyray._torchvision import ensure_torchvision
 from whyray.errors import DataError, MissingExtra
 from whyray.metrics import _overlap
-from whyray.metrics._bertscore import bertscore_term, f1
+from whyray.metrics._bertscore import _encoder, bertscore_term, f1
 from whyray.metrics._clev import MAJORITY, cited, clev_terms, published
 from whyray.metrics._overlap import bleu_terms, cider_d, cider_term, meteor_term, rouge_term, words
 from whyray.metrics._terms import Term, comparable, mean_term
@@ -282,8 +282,39 @@ def test_auc_both_ways() -> None:
 def test_bertscore_by_hand() -> None:
     candidate, reference = np.array([[1.0, 0], [0, 2]]), np.array([[3.0, 0], [1, 1], [0, 5]])
     recall, precision = (1 + math.sqrt(0.5) + 1) / 3, 1.0
-    assert f1(candidate, reference) == pytest.approx(2 * precision * recall / (precision + recall))
-    assert f1(candidate, np.zeros((0, 2))) == 0
+    all_two, all_three, none = np.ones(2, bool), np.ones(3, bool), np.zeros(0, bool)
+    found = f1(candidate, all_two, reference, all_three)
+    assert found == pytest.approx(2 * precision * recall / (precision + recall))
+    assert f1(candidate, all_two, np.zeros((0, 2)), none) == f1(candidate, ~all_two, reference, all_three) == 0
+
+
+def published_f1(one: np.ndarray, other: np.ndarray, idf: list[list[float]]) -> float:
+    """The greedy matching of the published program in a batch of its own: vectors of length 1, padded with zeros to
+    one length, a mask over the padding, the best match of each token weighed by its idf."""
+    longest = max(len(one), len(other)) + 2
+    padded, masks, weights = np.zeros((2, longest, one.shape[1])), np.zeros((2, longest)), np.zeros((2, longest))
+    for k, vectors in enumerate((one, other)):
+        padded[k, : len(vectors)] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        masks[k, : len(vectors)], weights[k, : len(vectors)] = 1, idf[k]
+    similar = (padded[0] @ padded[1].T) * np.outer(masks[0], masks[1])
+    precision = (similar.max(1) * weights[0] / weights[0].sum()).sum()
+    recall = (similar.max(0) * weights[1] / weights[1].sum()).sum()
+    return float(2 * precision * recall / (precision + recall))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bertscore_weighs_the_first_and_last_token_nothing(seed: int) -> None:
+    """[CLS] and [SEP] are alike in all texts; a word may still lie nearest to one of them."""
+    rng = np.random.default_rng(seed)
+    first, last = np.full(5, 0.4), np.full(5, 0.3)
+    texts = [np.vstack([first, np.abs(rng.normal(size=(n, 5))), last]) for n in (3, 6)]
+    idf = [[0.0, *[1.0] * n, 0.0] for n in (3, 6)]
+    words = [np.array(w) > 0 for w in idf]
+    found = f1(texts[0], words[0], texts[1], words[1])
+    assert found == pytest.approx(published_f1(texts[0], texts[1], idf))
+    assert found != pytest.approx(f1(texts[0], np.ones(5, bool), texts[1], np.ones(8, bool)))
+    alone = [t[w] for t, w in zip(texts, words, strict=True)]
+    assert found >= f1(alone[0], np.ones(3, bool), alone[1], np.ones(6, bool))
 
 
 def test_bertscore_of_a_local_model(tmp_path: Path) -> None:
@@ -298,7 +329,10 @@ def test_bertscore_of_a_local_model(tmp_path: Path) -> None:
     term = bertscore_term(texts, ["left basal opacity.", "edema", "small effusion"], tmp_path)
     each = [float(term.measure(row[None])[0]) for row in np.eye(3)]
     assert each[0] == pytest.approx(1) and each[1] == 0 and each[2] < 1
-    assert "layer:2" in term.signature
+    assert "layer:2" in term.signature and "special:0" in term.signature
+    encode, _ = _encoder(tmp_path)
+    vectors, words = encode("left basal opacity.", 2)
+    assert words.tolist() == [False, True, True, True, True, False] and len(vectors) == 6
     with pytest.raises(DataError, match="layer 9"):
         bertscore_term(texts, texts, tmp_path, layer=9)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[np.floating[Any]]
+    Flags = NDArray[np.bool_]
+    Tokens = tuple[Array, Flags]
 
 LAYERS = {"distilbert-base-uncased": 5, "roberta-large": 17, "bert-base-uncased": 9}  # the paper's, else the last
 
@@ -24,7 +26,7 @@ LAYERS = {"distilbert-base-uncased": 5, "roberta-large": 17, "bert-base-uncased"
 def bertscore_term(
     texts: Sequence[str], references: Sequence[str], model: str | Path, layer: int | None = None
 ) -> Term:
-    """F1 without idf weights and without rescaling, about 0..1.
+    """F1 without idf weights and without rescaling, about 0..1; the tokens that begin and end a text weigh nothing.
 
     model  folder of a transformers encoder with its tokenizer; nothing is downloaded.
     layer  hidden state to use (0 = the embeddings).
@@ -35,20 +37,24 @@ def bertscore_term(
     at = layer if layer is not None else LAYERS.get(folder.name, layers)
     if not 0 <= at <= layers:
         raise DataError(f"layer {at} was asked of {folder.name}, which has 0 to {layers}; give one of these")
-    held: dict[str, Array] = {}
+    held: dict[str, Tokens] = {}
     for text in dict.fromkeys((*texts, *references)):
-        held[text] = encode(text, at) if text.strip() else np.zeros((0, 1))
-    values = [f1(held[t], held[r]) for t, r in zip(texts, references, strict=True)]
-    facts = f"model:{folder.name}@{_digest(folder)}|layer:{at}|idf:no|rescaled:no"
+        held[text] = encode(text, at) if text.strip() else (np.zeros((0, 1)), np.zeros(0, bool))
+    values = [f1(*held[t], *held[r]) for t, r in zip(texts, references, strict=True)]
+    facts = f"model:{folder.name}@{_digest(folder)}|layer:{at}|idf:no|special:0|rescaled:no"
     return mean_term("bertscore", f"BERTScore-F1|{facts}", values)
 
 
-def f1(candidate: Array, reference: Array) -> float:
-    """Harmonic mean of precision and recall by greedy matching of token vectors ``[t, d]``; 0 where one is empty."""
-    if not len(candidate) or not len(reference):
+def f1(candidate: Array, counts: Flags, reference: Array, counts_too: Flags) -> float:
+    """Harmonic mean of precision and recall by greedy matching of token vectors ``[t, d]``; 0 where one is empty.
+
+    counts, counts_too  bool ``[t]``: the tokens of each that are averaged. The two that only begin and end a text are
+    not (they are alike in all texts), but others may match them, as in the published program.
+    """
+    if not counts.any() or not counts_too.any():
         return 0.0
     cosine = _unit(candidate) @ _unit(reference).T
-    precision, recall = float(cosine.max(axis=1).mean()), float(cosine.max(axis=0).mean())
+    precision, recall = float(cosine.max(axis=1)[counts].mean()), float(cosine.max(axis=0)[counts_too].mean())
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
@@ -57,7 +63,10 @@ def _unit(vectors: Array) -> Array:
 
 
 def _encoder(folder: Path) -> tuple[Any, int]:
-    """(text, layer) -> vectors ``[t, d]`` of its tokens, special ones included as in the paper's code; its layers."""
+    """(text, layer) -> vectors ``[t, d]`` of its tokens, and which of them are not special ``[t]``; its layers.
+
+    One text at a time, so that there is no padding to leave out.
+    """
     ensure_torchvision()
     try:
         import torch
@@ -69,11 +78,14 @@ def _encoder(folder: Path) -> tuple[Any, int]:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     module = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
 
-    def encode(text: str, layer: int) -> Array:
+    special = [i for i in (tokenizer.cls_token_id, tokenizer.sep_token_id) if i is not None]
+
+    def encode(text: str, layer: int) -> Tokens:
         with torch.no_grad():
             inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=512)
             states = module(**inputs, output_hidden_states=True).hidden_states
-            return np.asarray(states[layer][0].double().numpy())
+            vectors, ids = states[layer][0].double().numpy(), inputs["input_ids"][0].numpy()
+            return vectors, ~np.isin(ids, special)
 
     return encode, int(module.config.num_hidden_layers)
 
