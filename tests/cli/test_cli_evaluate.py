@@ -173,3 +173,23 @@ def test_an_explainer_without_maps_is_refused_before_any_work(
     code, out, err = run("evaluate", kind, *words)
     assert code == 2 and not out and not cells(tmp_path)
     assert err.startswith("error: template came as -x, which writes sentences") and "evaluate language" in err
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_each_picture_that_a_classifier_cannot_be_measured_on_is_named(
+    run: Callable[..., Outcome], tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    rows = ["image_id,file,patient_id,findings,labelled"]
+    for n in range(4):
+        Image.fromarray((phantom_case(n).radiograph().pixels * 255).astype(np.uint8)).save(tmp_path / f"{n}.png")
+        rows.append(f"p{n},{n}.png,{n},{'Nodule' if n % 2 else 'No Finding'},Nodule")
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    (tmp_path / "2.png").unlink()
+    (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
+    words = ("evaluate", "classifier", "-m", "analytic", "-d", f"folder:{tmp_path}", "--threads", "1")
+    code, out, err = run(*words, *more)
+    assert code == 1 and err.count("error: p1: 1.png") == err.count("error: p2: 2.png") == err.count("error: ") / 2 == 1
+    assert "auc" in out and (not more or {row["n"] for row in json.loads(out)} == {2})
+    (tmp_path / "0.png").unlink(), (tmp_path / "3.png").unlink()
+    code, out, err = run(*words, *more)
+    assert code == 2 and not out and err.count("error: p") == 4 and "none of 4" in err

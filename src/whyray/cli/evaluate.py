@@ -88,9 +88,15 @@ def classifier(
 
     show.process_settings(threads)
     subject = api.load_model(model, device=device, weights=weights, card=card)
-    with show.progress("evaluate", quiet=as_json) as reporter:
-        scores = api.evaluate_classifier(subject, dataset, limit=limit, seed=seed, report=reporter)
-    show.scores(scores, as_json)
+    failures: list[str] = []
+    options: dict[str, Any] = {"limit": limit, "seed": seed, "refused": failures.append}
+    try:
+        with show.progress("evaluate", quiet=as_json) as reporter:
+            scores = api.evaluate_classifier(subject, dataset, report=reporter, **options)
+        show.scores(scores, as_json)
+    finally:
+        show.failed(failures)
+    raise typer.Exit(1 if failures else 0)
 
 
 @app.command()

@@ -216,9 +216,14 @@ def _ended(skipped: Mapping[str, str], failures: Sequence[str], out: Path) -> No
     """On stderr: what was skipped, what failed, where the report lies."""
     for label, reason in skipped.items():
         print(f"skipped: {label}: {reason}", file=sys.stderr)
+    failed(failures)
+    print(out / "report.html", file=sys.stderr)
+
+
+def failed(failures: Sequence[str]) -> None:
+    """On stderr, a line each: what could not be read or made, while the rest was."""
     for failure in failures:
         print(f"error: {failure}", file=sys.stderr)
-    print(out / "report.html", file=sys.stderr)
 
 
 def _rows(rows: Sequence[Score]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,22 @@ if TYPE_CHECKING:
 
 
 def evaluate_classifier(
-    classifier: Classifier, dataset: str | Dataset, *, limit: int | None = None, seed: int = 0, report: Report = silent
+    classifier: Classifier,
+    dataset: str | Dataset,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    report: Report = silent,
+    refused: Callable[[str], None] = lambda _sentence: None,
 ) -> list[Score]:
-    """AUC, AUPRC, sensitivity, specificity, F1, calibration of each finding, with patient-bootstrap 95 % intervals."""
+    """AUC, AUPRC, sensitivity, specificity, F1, calibration of each finding, with patient-bootstrap 95 % intervals.
+
+    ``refused`` is called with a sentence on each picture that cannot be read; the figures are those of the others.
+    """
     from ..training.evaluate import evaluate_classifier as run
 
     cases = _opened(dataset).cases()
-    return run(classifier, cases[:limit], seed=seed, report=report)
+    return run(classifier, cases[:limit], seed=seed, report=report, refused=refused)
 
 
 def evaluate_localisation(

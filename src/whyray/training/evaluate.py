@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,12 @@ from ..types import Case, Report, Score
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+Refused = Callable[[str], None]
+
+
+def _nobody(_sentence: str) -> None:
+    """Nobody wants to know which pictures cannot be read."""
+
 
 def evaluate_classifier(
     classifier: Classifier,
@@ -29,14 +35,16 @@ def evaluate_classifier(
     batch: int = 16,
     only: Sequence[str] | None = None,
     report: Report | None = None,
+    refused: Refused = _nobody,
 ) -> list[Score]:
     """AUC, AUPRC, sensitivity, specificity, F1 and calibration of each finding, with patient-bootstrap 95 % intervals.
 
     A folder of several data sets is measured one by one (``Score.slice``): pooled, an AUC would measure which hospital
-    a picture comes from. A finding nobody labels gives no row. A picture that cannot be read is left out, and the note
-    of every row says so. Raises DataError where none can be read.
+    a picture comes from. A finding nobody labels gives no row. A picture that cannot be read is left out: ``refused``
+    is called with a sentence that names it, and the note of every row says how many there are. Raises DataError where
+    none can be read.
     """
-    found, unread = graded_findings(classifier, cases, batch=batch, report=report)
+    found, unread = graded_findings(classifier, cases, batch=batch, report=report, refused=refused)
     rows = [
         row
         for name, graded in found
@@ -46,13 +54,18 @@ def evaluate_classifier(
 
 
 def graded_findings(
-    classifier: Classifier, cases: Sequence[Case], *, batch: int = 16, report: Report | None = None
+    classifier: Classifier,
+    cases: Sequence[Case],
+    *,
+    batch: int = 16,
+    report: Report | None = None,
+    refused: Refused = _nobody,
 ) -> tuple[list[tuple[str | None, Graded]], int]:
     """(data set, a finding of its pictures) for each that somebody labels, and how many pictures could not be read.
 
     Raises DataError where none can be read, and WhyrayError for logits that are not finite.
     """
-    said, unread = _logits(classifier, cases, batch, report)
+    said, unread = _logits(classifier, cases, batch, report, refused)
     cases = [c for c, u in zip(cases, unread, strict=True) if not u]
     if not cases:
         raise DataError(f"none of {len(unread)} pictures can be read; whyray data check says why")
@@ -80,7 +93,7 @@ def _slices(cases: Sequence[Case]) -> Iterator[tuple[str | None, NDArray[np.int6
 
 
 def _logits(
-    classifier: Classifier, cases: Sequence[Case], batch: int, report: Report | None
+    classifier: Classifier, cases: Sequence[Case], batch: int, report: Report | None, refused: Refused
 ) -> tuple[NDArray[np.float64], list[bool]]:
     """Logits ``[n, f]`` of the pictures that can be read, and which cannot."""
     parts: list[NDArray[np.float32]] = []
@@ -91,8 +104,9 @@ def _logits(
             try:
                 frames.append(classifier.prepare(case.radiograph()).pixels)
                 unread.append(False)
-            except InputError:
+            except InputError as error:
                 unread.append(True)
+                refused(f"{case.id}: {error}")
         if frames:
             parts.append(logits(classifier, np.stack(frames), batch=batch))
         if report is not None:
