@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from benchmarks_common import densenet121
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as nf
 
 import whyray
@@ -57,6 +57,18 @@ def taught_by(model: whyray.Classifier, x: Tensor) -> Tensor:
     with torch.no_grad():
         found = model.logits((nf.interpolate(x, (224, 224), mode="bilinear", antialias=True) - 0.5) / 0.25)
     return torch.cat([found, *(found[:, list(p)].mean(1, keepdim=True) for p in PAIRS)], 1)
+
+
+def normalise(module: nn.Module, pictures: Tensor) -> None:
+    """BatchNorm's statistics anew, at the size that is explained; the module is in evaluation mode afterwards."""
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # the average of all that follows
+    module.train()
+    for part in pictures.split(BATCH):
+        module(nf.interpolate(part, (224, 224), mode="bilinear", antialias=True))
+    module.eval()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -93,8 +105,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         running += 0.02 * (float(loss.detach()) - running)
         if step % 50 == 49:
             print(f"step {step + 1} of {given.steps}: loss {running:.3f}, {time.monotonic() - start:.0f} s", flush=True)
-    module.eval()
     with torch.no_grad():
+        normalise(module, seen[:240])
         side = nf.interpolate(held, (224, 224), mode="bilinear", antialias=True)
         came = torch.cat([module(part) for part in side.split(20)]) * spread + mean
         wanted = torch.cat([taught_by(model, part) for part in held.split(20)])
