@@ -117,3 +117,10 @@ def test_the_mean_of_what_is_known() -> None:
     np.testing.assert_allclose(iv.known_mean(values, axis=0), slow)
     np.testing.assert_array_equal(iv.known_mean(values.T, axis=1), iv.known_mean(values, axis=0))
     assert float(iv.known_mean(np.array([1.0, NAN, 3.0]), axis=0)) == 2 and np.isnan(iv.known_mean(np.empty(0), axis=0))
+
+
+def test_a_value_with_the_interval_of_its_draws() -> None:
+    drawn = np.r_[5.0, np.arange(1001.0), NAN, np.inf]
+    assert iv.value_and_interval(drawn) == (5.0, 25.0, 975.0), "what is not finite is left out"
+    alone = iv.value_and_interval(np.array([5.0]))
+    assert alone[0] == 5.0 and np.isnan(alone[1:]).all()

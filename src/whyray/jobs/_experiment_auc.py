@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..metrics._intervals import known_mean, patient_weights
+from ..metrics._intervals import known_mean, patient_weights, value_and_interval
 from ..metrics.classification import Graded, weighted_auc
 from ..types import Score
-from ._weak_table import summary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,14 +39,16 @@ def auc_changes(
     base = macro_auc([before[i] for i in columns], weights)
     found = {name: macro_auc([graded[i] for i in columns], weights) for name, graded in after.items()}
     n, note = len(patients), f"{len(columns)} findings"
-    rows = [Score("macro", "auc", *summary(base), n, BEFORE, slice_, note=note)]
+    rows = [Score("macro", "auc", *value_and_interval(base), n, BEFORE, slice_, note=note)]
     for name, values in found.items():
-        rows.append(Score("macro", "auc", *summary(values), n, name, slice_, note=note))
-        rows.append(Score("macro", "auc_change", *summary(values - base), n, name, slice_, BEFORE, note))
+        rows.append(Score("macro", "auc", *value_and_interval(values), n, name, slice_, note=note))
+        rows.append(Score("macro", "auc_change", *value_and_interval(values - base), n, name, slice_, BEFORE, note))
     if len(found) > 1:
         gaps = np.stack([values - base for values in found.values()])
         told = f"{note}, {len(found)} seeds drawn again with the patients"
-        rows.append(Score("macro", "auc_change", *summary(drawn_mean(gaps, seed)), n, MEAN, slice_, BEFORE, told))
+        rows.append(
+            Score("macro", "auc_change", *value_and_interval(drawn_mean(gaps, seed)), n, MEAN, slice_, BEFORE, told)
+        )
     return rows
 
 

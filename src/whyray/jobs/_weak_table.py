@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..metrics._intervals import patient_weights
+from ..metrics._intervals import patient_weights, value_and_interval
 from ..metrics._terms import Term, comparable
 from ..metrics._wording import jackknife
 from ..metrics.significance import least_p, two_sided
@@ -43,7 +43,7 @@ class Table:
             values = np.concatenate([term.measure(weights) for weights in self.draws])
             self._terms[key], self._values[key], self._n[key] = term, values, n
             self.signatures.setdefault(term.name, term.signature)
-            self.scores.append(Score("all", term.name, *summary(values), n, writer, slice_, note=note))
+            self.scores.append(Score("all", term.name, *value_and_interval(values), n, writer, slice_, note=note))
 
     def add_set(self, writer: str, name: str, signature: str, found: tuple[float, float, float], n: int) -> None:
         """A row of a measure of a set, with the interval that it brings along."""
@@ -70,7 +70,9 @@ class Table:
         gap = self._values[first] - self._values[second]
         known = min(len(set(self.patients)), self._n[first], self._n[second])  # a row has no more patients than rows
         note = f"p {two_sided(gap[1:], least_p(known)):.2g}"
-        made = Score("all", f"{metric}_difference", *summary(gap), self._n[first], writer, slice_, other, note)
+        made = Score(
+            "all", f"{metric}_difference", *value_and_interval(gap), self._n[first], writer, slice_, other, note
+        )
         self.differences.append(made)
         return made
 
@@ -93,10 +95,3 @@ class Table:
             replace(s, note=note) if (s.explainer, s.metric, s.slice) == (writer, metric, slice_) else s
             for s in self.scores
         ]
-
-
-def summary(values: Array) -> tuple[float, float, float]:
-    """Value, then 2.5th and 97.5th percentile of the draws that are finite."""
-    kept = values[1:][np.isfinite(values[1:])]
-    low, high = np.percentile(kept, (2.5, 97.5)) if len(kept) else (np.nan, np.nan)
-    return float(values[0]), float(low), float(high)

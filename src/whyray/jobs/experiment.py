@@ -17,13 +17,13 @@ from ..contracts import Classifier
 from ..errors import WhyrayError
 from ..io.artefacts import NAME
 from ..io.whole import disk_errors, write_whole
+from ..metrics._intervals import value_and_interval
 from ..training.lock import locked
 from ..types import Report, Score
 from ._experiment_arms import Arm, Experiment, Question, Run, all_runs, runs_of
 from ._experiment_auc import auc_changes
 from ._experiment_measured import Measured, measured, score_of
 from ._experiment_page import page
-from ._weak_table import summary
 from .evaluate import plain, rows_of
 from .files import silent
 from .store import Store
@@ -209,5 +209,5 @@ def compared(arms: Mapping[str, Measured]) -> tuple[Score, ...]:
                 gap = values - base.draws[metric, slice_]
                 row = found.find(metric, slice_)
                 n = row.n if row else 0
-                out.append(Score("all", f"{metric}_difference", *summary(gap), n, name, slice_, first))
+                out.append(Score("all", f"{metric}_difference", *value_and_interval(gap), n, name, slice_, first))
     return tuple(out)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..metrics._clev import MAJORITY, cited, clev_terms
-from ..metrics._intervals import REPLICATES, patient_weights
+from ..metrics._intervals import REPLICATES, patient_weights, value_and_interval
 from ..metrics.language import (
     CONSTANT,
     DIVERSITY,
@@ -149,11 +149,11 @@ class _Table:
         for (writer, metric, name), found in values.items():
             self.signatures.setdefault(metric, asked[writer, metric, name][0].signature)
             n = int(self.masks[name].sum())
-            self.scores.append(Score("all", metric, *_summary(found), n, writer, name))
+            self.scores.append(Score("all", metric, *value_and_interval(found), n, writer, name))
             if writer == GENERATED:
                 other = FIXED, metric, name
                 comparable(asked[writer, metric, name][0], asked[other][0])
-                gap = _summary(found - values[other])
+                gap = value_and_interval(found - values[other])
                 self.differences.append(Score("all", f"{metric}_difference", *gap, n, writer, name, FIXED))
 
     def diversity(self, writer: str, texts: Sequence[str]) -> None:
@@ -190,7 +190,7 @@ class _Table:
                 continue
             self.signatures[metric] = told
             n = len(held.pairs) if metric == "selection" else len(held.patients)
-            self.scores.append(Score("all", metric, *_summary(values), n, GENERATED, SLICES[0]))
+            self.scores.append(Score("all", metric, *value_and_interval(values), n, GENERATED, SLICES[0]))
 
     def values(self, asked: Sequence[tuple[Term, Array]]) -> list[Array]:
         """[1 + r] each: the value, then that of each draw; a piece of the draws at a time."""
@@ -204,10 +204,3 @@ class _Table:
         """Everything once, then pieces of the bootstrap ``[r, n]``."""
         yield np.ones((1, len(patients)))
         yield from patient_weights(patients, self.replicates, self.seed)
-
-
-def _summary(values: Array) -> tuple[float, float, float]:
-    """Value, then 2.5th and 97.5th percentile of the draws that are finite."""
-    kept = values[1:][np.isfinite(values[1:])]
-    low, high = np.percentile(kept, (2.5, 97.5)) if len(kept) else (np.nan, np.nan)
-    return float(values[0]), float(low), float(high)

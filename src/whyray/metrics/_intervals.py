@@ -100,7 +100,7 @@ def chexlocalize_intervals(values: NDArray[np.floating[Any]], replicates: int = 
 
 
 def interval_of(means: NDArray[np.float64], scheme: Scheme) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % interval (low, high) of each column of replicates ``[r, k]``; what is NaN is left out, NaN where all is.
+    """95 % interval (low, high) of each column of replicates ``[r, k]``, without what is not finite; NaN where all is.
 
     "chexlocalize" takes two of the replicates, counted as published, and ranks NaN last instead.
     """
@@ -111,7 +111,7 @@ def interval_of(means: NDArray[np.float64], scheme: Scheme) -> tuple[NDArray[np.
         ranked = np.sort(means, axis=0)
         low, high = (ranked[max(0, int(share * len(ranked)) - 1)] for share in (0.025, 0.975))
         return low, high
-    if not np.isnan(means).any():
+    if np.isfinite(means).all():
         low, high = np.percentile(means, (2.5, 97.5), axis=0)
         return low, high
     out = np.full((2, means.shape[1]), np.nan)
@@ -120,6 +120,12 @@ def interval_of(means: NDArray[np.float64], scheme: Scheme) -> tuple[NDArray[np.
         if len(finite):
             out[:, j] = np.percentile(finite, (2.5, 97.5))
     return out[0], out[1]
+
+
+def value_and_interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """(value, low, high) of ``[1 + r]``: the value, then those of the draws of which the 95 % interval is taken."""
+    low, high = interval_of(values[1:, None], "patient")
+    return float(values[0]), float(low[0]), float(high[0])
 
 
 def known_mean(values: NDArray[np.floating[Any]], axis: int) -> NDArray[np.float64]:
