@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -265,6 +266,18 @@ def test_wrong_settings_are_refused(model: whyray.Classifier, frame: whyray.type
 
 def test_no_coalitions(model: whyray.Classifier, frame: whyray.types.Frame) -> None:
     assert Perturbed(model, frame, CELLS).logits(KEEP[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("fill", ["nan", "inf", "-infinity", "1e999", math.nan, math.inf, "0x1"])
+def test_a_fill_is_a_finite_value(model: whyray.Classifier, frame: whyray.types.Frame, fill: str | float) -> None:
+    with pytest.raises(UnknownName, match="fill"):
+        filled(frame.pixels, fill, CELLS, model.card.preparation)
+
+
+@pytest.mark.parametrize("name", ["lime", "shap", "occlusion"])
+def test_explainers_read_fills_alike(model: whyray.Classifier, name: str) -> None:
+    with pytest.raises(UnknownName, match="fill"):
+        whyray.explain(model, whyray.testing.sample_radiographs(1)[0], explainers=[f"{name}:fill=inf"])
 
 
 def test_fills_by_hand() -> None:

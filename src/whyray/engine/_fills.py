@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def filled(pixels: Pixels, fill: str | float, segments: Segments, preparation: P
     "black", "white"  what a black (white) pixel of a radiograph is to this model.
     a number      that value of the model input, as captum's ``baselines``.
 
-    Raises UnknownName for another word.
+    Raises UnknownName for another word, NaN and infinities.
     """
     if (value := number(fill)) is not None:
         return np.full_like(pixels, value)
@@ -58,11 +59,12 @@ def filled(pixels: Pixels, fill: str | float, segments: Segments, preparation: P
 
 
 def number(fill: str | float) -> float | None:
-    """A fill that is a value, also as the command line gives it; None for a word."""
+    """A fill that is a value, also as the command line gives it; None for a word, and for what is not finite."""
     try:
-        return None if isinstance(fill, str) and not fill.strip("+-. ")[:1].isdigit() else float(fill)
+        value = float(fill)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
 def blurred(pixels: Pixels, sigma: float) -> Pixels:

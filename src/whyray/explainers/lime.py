@@ -87,7 +87,7 @@ class Lime(Explainer):
         for i, (radiograph, frame) in enumerate(zip(asked.radiographs, asked.frames, strict=True)):
             segments = self.cut(frame)
             run = Perturbed(
-                classifier, frame, segments, number(self.fill), context, precision=self.precision, backend=self.backend
+                classifier, frame, segments, self.fill, context, precision=self.precision, backend=self.backend
             )
             play = self._player(run, asked.columns, i, len(asked.frames))
             found = self.drawn(play, segments.count, len(findings), context.rng(radiograph))
@@ -188,11 +188,3 @@ class Found:
             "segments": np.full(len(self.r2), float(len(self.weights))),
             "standard_error": np.where(np.isfinite(error), error, np.nan),
         }
-
-
-def number(fill: str | float) -> str | float:
-    """A fill given as text that is a value of the model input, as that value; words stay."""
-    try:
-        return float(fill)
-    except ValueError:
-        return fill

@@ -88,8 +88,9 @@ class Shap(Explainer):
         ]
 
     def _passes_of(self, classifier: Classifier, frame: Frame, segments: Segments, context: Context) -> Perturbed:
-        fill = number if (number := as_number(self.fill)) is not None else self.fill
-        return Perturbed(classifier, frame, segments, fill, context, precision=self.precision, backend=self.backend)
+        return Perturbed(
+            classifier, frame, segments, self.fill, context, precision=self.precision, backend=self.backend
+        )
 
     def _player(self, run: Perturbed, at: tuple[int, int]) -> Callable[[NDArray[np.bool_]], Floats]:
         """Logits of coalitions, reporting the share of all passes of picture ``at[0]`` of ``at[1]``."""
@@ -206,11 +207,3 @@ def neighbourhoods(segments: Segments) -> Floats:
     """The surrogate's neighbourhoods ``[count, count]`` of segments, from their centres."""
     middles = [segments.sums(grid.astype(float)) / segments.sizes for grid in np.indices(segments.labels.shape)]
     return windows(np.stack(middles, 1), float(np.sqrt(segments.sizes.mean())))
-
-
-def as_number(text: str) -> float | None:
-    """A fill that is a value of the model input, or None for a word."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
