@@ -12,7 +12,7 @@ import inspect
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,15 +46,20 @@ class Registry:
             return importlib.import_module(f"whyray.{self.folder}.{files[name].stem}")
         points = self._entry_points()
         if name in points:
-            return importlib.import_module(points[name])
+            return importlib.import_module(points[name].module)
         raise UnknownName(self.kind, name, self.names())
 
     def _files(self) -> dict[str, Path]:
         paths = (PACKAGE / self.folder).glob("*.py")
         return {p.stem.rstrip("_"): p for p in paths if not p.stem.startswith("_")}
 
-    def _entry_points(self) -> dict[str, str]:
-        return {p.name: p.value for p in entry_points(group=f"whyray.{self.folder}")}
+    def named_class(self, name: str) -> str:
+        """The class that an entry point ``module:Class`` names; "" where a module alone, or a file, is registered."""
+        points = self._entry_points()
+        return points[name].attr if name in points and name not in self._files() else ""
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {p.name: p for p in entry_points(group=f"whyray.{self.folder}")}
 
 
 EXPLAINERS = Registry("explainers", "explainer")
@@ -64,8 +69,13 @@ METRICS = Registry("metrics", "metric")
 
 
 def explainer_class(name: str) -> type[Explainer]:
-    """The one Explainer subclass that the module of this name defines."""
+    """The one Explainer subclass that the module of this name defines, or the one that its entry point names."""
     module = EXPLAINERS.module(name)
+    if named := EXPLAINERS.named_class(name):
+        cls = getattr(module, named, None)
+        if not (inspect.isclass(cls) and issubclass(cls, Explainer)):
+            raise TypeError(f"the entry point {name} names {module.__name__}:{named}, which is no Explainer subclass")
+        return cls
     found = [
         c
         for c in vars(module).values()
