@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from .errors import WeightsError
+from .errors import SettingError, WeightsError
 from .types import Voi
+
+# What a field wants, by its name or else by its type, in words.
+WANTED = {
+    "size": "a side, or [height, width], as whole numbers",
+    "fit": '"crop", "pad" or "squash"',
+    "mean": "a number, or a list with one a channel",
+    "std": "a number, or a list with one a channel",
+    "voi": '"file", "none" or [centre, width]',
+    "int": "a whole number",
+    "float": "a number",
+    "float | None": "a number or null",
+    "str": "a text",
+    "tuple[str, ...]": "a list of texts",
+}
 
 
 @dataclass(frozen=True)
@@ -73,18 +89,88 @@ class Card:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Card:
-        """The inverse of ``to_dict``. Raises WeightsError for a field that does not exist."""
-        parts = dict(data)
-        parts["preparation"] = built(Preparation, parts.get("preparation", {}))
-        parts["operations"] = {k: built(Operation, v) for k, v in parts.get("operations", {}).items()}
-        card: Card = built(Card, parts)
+        """The inverse of ``to_dict``; ``size``, ``mean`` and ``std`` may be one number, as in ``whyray.wrap``.
+
+        Raises WeightsError for a field that does not exist, or a value that does not fit.
+        """
+        with _on_a_card():
+            parts = dict(data)
+            parts["preparation"] = preparation_of(parts.get("preparation", {}))
+            operations = _table(parts.get("operations", {}), "operations")
+            parts["operations"] = {k: built(Operation, v, f"operations.{k}") for k, v in operations.items()}
+            card: Card = built(Card, parts)
         return card
 
 
-def built(cls: type, values: Mapping[str, Any]) -> Any:
-    """An instance from JSON values; lists become tuples. Raises WeightsError for a field that does not exist."""
-    known = [f.name for f in dataclasses.fields(cls)]
-    unknown = sorted(set(values) - set(known))
+def preparation_of(values: object) -> Preparation:
+    """A preparation from the values of a card, or of ``wrap``: ``size``, ``mean`` and ``std`` may be one number.
+
+    Raises SettingError for a field that does not exist, a value of another type, or one that cannot be carried out.
+    """
+    parts = dict(_table(values, "preparation"))
+    parts |= {key: (parts[key],) for key in ("mean", "std") if isinstance(parts.get(key), int | float)}
+    if isinstance(parts.get("size"), int | float):
+        parts["size"] = (parts["size"], parts["size"])
+    made: Preparation = built(Preparation, parts, "preparation")
+    check_preparation(made)
+    return made
+
+
+def stored_preparation(values: object) -> Preparation:
+    """A preparation that whyray wrote beside an artefact. Raises WeightsError where it is damaged."""
+    with _on_a_card():
+        made: Preparation = built(Preparation, values, "preparation")
+    return made
+
+
+def check_preparation(preparation: Preparation) -> None:
+    """Raises SettingError for a preparation that cannot be carried out."""
+    p = preparation
+    if not (1 <= p.channels <= 4 and all(16 <= side <= 4096 for side in p.size) and len(p.size) == 2):
+        raise SettingError(f"size={p.size}, channels={p.channels}: give sides of 16 to 4096 and 1 to 4 channels")
+    if not all(math.isfinite(v) for v in (p.low, p.high, *p.mean, *p.std)):
+        raise SettingError("low, high, mean or std that is no finite number; give numbers")
+    if p.low == p.high or not all(len(v) in (1, p.channels) for v in (p.mean, p.std)) or min(p.std) <= 0:
+        raise SettingError(
+            f"low={p.low:g}, high={p.high:g}, mean={p.mean}, std={p.std}: "
+            "low and high must differ, std be above 0, mean and std have one number or one a channel"
+        )
+
+
+def built(cls: type, values: object, where: str = "") -> Any:
+    """An instance from JSON values; lists become tuples. ``where``: the part of a card they are, said in errors.
+
+    Raises SettingError for a field that does not exist, or a value of another type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in _table(values, where).items()}
+    fields, hints = {f.name: f for f in dataclasses.fields(cls)}, get_type_hints(cls)
+    unknown = sorted(set(given) - set(fields))
     if unknown:
-        raise WeightsError(f"a model card has the unknown field {unknown[0]!r}; known: {', '.join(known)}")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        place = f"{where}: " if where else ""
+        raise SettingError(f"{place}the unknown field {unknown[0]!r:.40}; known: {', '.join(fields)}")
+    for key, value in given.items():
+        try:
+            TypeAdapter(hints[key]).validate_python(value, strict=True)
+        except ValidationError:
+            wanted = WANTED.get(key) or WANTED.get(str(fields[key].type)) or f"a value of {fields[key].type}"
+            shown = f"{where}.{key}".lstrip(".")
+            raise SettingError(f"{shown} = {values[key]!r:.60}; give {wanted}") from None  # type: ignore[index]
+    return cls(**given)
+
+
+@contextmanager
+def _on_a_card() -> Iterator[None]:
+    """What does not fit is the fault of a file, not of a setting."""
+    try:
+        yield
+    except SettingError as error:
+        raise WeightsError(f"a model card has {error}") from None
+
+
+def _table(values: object, where: str) -> Mapping[str, Any]:
+    """The values, where they are a table. Raises SettingError."""
+    if not isinstance(values, Mapping):
+        raise SettingError(f'{where} = {values!r:.60}; give a table of the form {{"name": value}}')
+    return values

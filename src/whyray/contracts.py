@@ -38,6 +38,7 @@ class Classifier(ABC):
                   "embedding" = what the last linear layer reads ``[b, d]``.
     fingerprint   sha256 of architecture, weights, preparation and finding order (never of the card's thresholds).
     backend       "torch/float32/cpu" ...: goes into provenance, not into the fingerprint.
+    warnings      sentences that every result carries: what was odd when the network was loaded.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Classifier(ABC):
     taps: Mapping[str, str]
     fingerprint: str
     backend: str
+    warnings: tuple[str, ...] = ()
 
     @abstractmethod
     def prepare(self, radiograph: Radiograph) -> Frame:

@@ -42,6 +42,7 @@ EXPORT_MEMBERS = {
     "data/weights/model_weights_config.json",
     "data/constants/model_constants_config.json",
 }
+MOVES = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")  # ONNX: no number changes
 PLAIN = re.compile(r"data/weights/weight_\d+|data/constants/tensor_\d+|\.data/\w+")  # raw numbers, and a serial
 SYMBOL = re.compile(r"Symbol\('((?:s|u|f|zuf|zf)\d+)'(?:, (?:positive|nonnegative|integer|real)=(?:True|False))*\)")
 EXPRESSION = re.compile(r"[\w\s+*/(),<>=&|~-]*")
@@ -85,19 +86,22 @@ def load_program(path: str | os.PathLike[str]) -> tuple[nn.Module, str]:
     return module, hashlib.sha256(data).hexdigest()
 
 
-def load_onnx(path: str | os.PathLike[str]) -> tuple[Any, str]:
-    """(onnxruntime session, sha256) of a single-file ONNX model, parsed in a child first. Raises WeightsError."""
+def load_onnx(path: str | os.PathLike[str]) -> tuple[Any, str, str]:
+    """(onnxruntime session, sha256, last operation or "") of a single-file ONNX model, parsed in a child first.
+
+    Raises WeightsError.
+    """
     try:
         import onnxruntime
     except ImportError:
         raise MissingExtra("onnxruntime", "an ONNX model", "onnx") from None
     data = read_bytes(path)
     sha256 = hashlib.sha256(data).hexdigest()
-    run_module("whyray.io.exports", (os.path.abspath(path), sha256))
+    last = run_module("whyray.io.exports", (os.path.abspath(path), sha256))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = _threads(), 3
     try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]), sha256
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"]), sha256, last
     except Exception:  # onnxruntime has a class of its own for every fault
         raise WeightsError(f"{Path(path).name} is refused by onnxruntime; export it again") from None
 
@@ -130,8 +134,11 @@ def check_script(data: bytes, name: str) -> None:
         raise WeightsError(f"{name} holds code that touches files; script a plain network")
 
 
-def check_onnx(data: bytes) -> None:
-    """Refuse an ONNX model that is not whole in itself: external data anywhere, also in subgraphs."""
+def check_onnx(data: bytes) -> str:
+    """Refuse an ONNX model that is not whole in itself: external data anywhere, also in subgraphs.
+
+    Returns the operation that computes its first output ("Gemm", "Sigmoid" ...; "" = not known).
+    """
     import onnx
 
     try:
@@ -142,6 +149,16 @@ def check_onnx(data: bytes) -> None:
     for tensor in _tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise WeightsError("the ONNX model keeps weights in other files; export it as a single file")
+    return _last_operation(model.graph)
+
+
+def _last_operation(graph: Any) -> str:
+    """The operation behind the first output, seen through those that only move numbers."""
+    makers = {output: node for node in graph.node for output in node.output}
+    name = graph.output[0].name if graph.output else ""
+    while name in makers and makers[name].op_type in MOVES:
+        name = makers[name].input[0]  # an ONNX graph has no cycles: the checker saw to it
+    return str(makers[name].op_type) if name in makers else ""
 
 
 def _tensors(message: Any) -> Iterator[Any]:
@@ -197,6 +214,6 @@ def _threads() -> int:
 
 if __name__ == "__main__":
     try:
-        check_onnx(read_bytes(sys.argv[1], sha256=sys.argv[2]))
+        sys.stdout.write(check_onnx(read_bytes(sys.argv[1], sha256=sys.argv[2])))
     except WeightsError as error:
         sys.exit(str(error))

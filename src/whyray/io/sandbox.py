@@ -15,8 +15,8 @@ from ..errors import WeightsError
 MEMORY, CPU_S, FILE = 8 << 30, 120, 4 << 30
 
 
-def run_module(module: str, arguments: Sequence[str | os.PathLike[str]], *, timeout_s: float = 180) -> None:
-    """``python -m module arguments`` in the sandbox. Raises WeightsError with what the child said."""
+def run_module(module: str, arguments: Sequence[str | os.PathLike[str]], *, timeout_s: float = 180) -> str:
+    """What ``python -m module arguments`` writes in the sandbox. Raises WeightsError with what the child said."""
     command = [*_without_network(), sys.executable, "-I", "-B", "-m", module, *(os.fspath(a) for a in arguments)]
     try:
         done = subprocess.run(
@@ -34,6 +34,7 @@ def run_module(module: str, arguments: Sequence[str | os.PathLike[str]], *, time
     if done.returncode:
         said = done.stderr.strip().splitlines()[-1:] or [f"the reader ended with {done.returncode}"]
         raise WeightsError(said[0][:300])
+    return done.stdout
 
 
 @cache

@@ -8,10 +8,12 @@ from ..types import Frame, Radiograph
 
 
 def warnings_for(classifier: Classifier, radiograph: Radiograph, frame: Frame) -> tuple[str, ...]:
-    """Sentences, the most serious first: reader's warnings, input report, view, window, distance from training data."""
+    """Sentences, the most serious first: the model's and the reader's own, input report, view, window, distance from
+    training data."""
     return tuple(
         dict.fromkeys(
             (
+                *classifier.warnings,
                 *radiograph.warnings,
                 *input_report(radiograph),
                 *_view(classifier, radiograph),

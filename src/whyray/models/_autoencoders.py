@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cards import Preparation, built
+from ..cards import Preparation, stored_preparation
 from ..contracts import Classifier
 from ..errors import WeightsError
 from ..types import array_hash
@@ -86,7 +86,7 @@ def load_autoencoder(spec: str | Path, fingerprint: str) -> Autoencoder:
     artefact = load_artefact(Path(spec), KIND, fingerprint)
     module = build(artefact.facts["architecture"])
     load_into(module, widened(artefact.tensors), f"the autoencoder {Path(spec).name}")
-    preparation: Preparation = built(Preparation, artefact.facts["preparation"])
+    preparation = stored_preparation(artefact.facts["preparation"])
     name = str(artefact.facts.get("name", Path(spec).name))
     return Autoencoder(name, quick(module), preparation, fingerprint, artefact.facts)
 

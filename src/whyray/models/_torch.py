@@ -36,6 +36,7 @@ class Wiring:
     columns   output columns that are findings, in order; None = all.
     unfamiliar  (mean ``[d]``, whitening ``[d, k]``) of the embedding on training data, or None.
     chosen    True where the user named the layer of "features".
+    warnings  what was odd when the module was tried.
     """
 
     taps: Mapping[str, Tap] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Wiring:
     columns: tuple[int, ...] | None = None
     unfamiliar: tuple[Tensor, Tensor] | None = None
     chosen: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 class TorchClassifier(Classifier):
@@ -75,6 +77,11 @@ class TorchClassifier(Classifier):
     def taps(self) -> Mapping[str, str]:  # type: ignore[override]
         """tap -> the layer it reads."""
         return {name: tap.label for name, tap in self.wiring.taps.items()}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:  # type: ignore[override]
+        """What was odd when the module was tried."""
+        return self.wiring.warnings
 
     @property
     def backend(self) -> str:  # type: ignore[override]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cards import Preparation, built
+from ..cards import Preparation, stored_preparation
 from ..contracts import Classifier
 from ..errors import UnknownName, WeightsError
 from ..text.nle_database import SHIPPED, Entry, read_database
@@ -176,7 +176,7 @@ def load_weak(folder: str | Path, fingerprint: str) -> WeakGenerator:
     load_into(whole, widened({k: v for k, v in artefact.tensors.items() if not k.startswith("text.")}), source)
     whole.eval().requires_grad_(False)
     databases = {a: tuple(Entry(**e) for e in entries) for a, entries in facts["databases"].items()}
-    preparation: Preparation = built(Preparation, facts["preparation"])
+    preparation = stored_preparation(facts["preparation"])
     name = str(facts.get("name", Path(folder).name))
     return WeakGenerator(
         name, coder, diagnoses, audiences, databases, adapters, network, heads, preparation, fingerprint, facts

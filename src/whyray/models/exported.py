@@ -60,6 +60,11 @@ class OnnxClassifier(Classifier):
 
     def logits(self, x: Tensor) -> Tensor:
         """``[b, c, h, w]`` -> ``[b, f]``; no gradient."""
+        output = self.outputs(x)
+        return output if self.columns is None else output[:, list(self.columns)]
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """All columns of the output, float32."""
         import numpy as np
         import torch
 
@@ -70,8 +75,7 @@ class OnnxClassifier(Classifier):
         step = feed.shape[0] if isinstance(feed.shape[0], int) else max(1, len(pixels))
         parts = (pixels[i : i + step] for i in range(0, len(pixels), step))
         rows = [self._session.run(None, {feed.name: part})[0] for part in parts]
-        output = torch.from_numpy(np.concatenate(rows)).float()
-        return output if self.columns is None else output[:, list(self.columns)]
+        return torch.from_numpy(np.concatenate(rows)).float()
 
 
 def load(argument: str, *, card: str | None = None) -> Classifier:
@@ -79,7 +83,7 @@ def load(argument: str, *, card: str | None = None) -> Classifier:
 
     The card has "findings" (one an output, in order), "preparation", and any other field of a model card.
     """
-    from .wrapped import card_file, check_preparation
+    from .wrapped import card_file
 
     path = Path(argument)
     if not path.is_file():
@@ -89,7 +93,6 @@ def load(argument: str, *, card: str | None = None) -> Classifier:
         wanted = f'put {beside.name} beside it, with "findings" and "preparation"'
         raise WeightsError(f"{path.name} needs a card: {wanted}")
     labels, facts = card_file(beside, f"exported:{path.name}")
-    check_preparation(facts.preparation)
     return _onnx(path, labels, facts) if path.suffix == ".onnx" else _program(path, labels, facts)
 
 
@@ -97,8 +100,10 @@ def _onnx(path: Path, labels: list[str], card: Card) -> OnnxClassifier:
     import torch
 
     from ..io.exports import load_onnx
+    from ._endings import LINEAR_ONNX, bounded, refuse_ending
+    from ._layers import probe_input
 
-    session, sha256 = load_onnx(path)
+    session, sha256, last = load_onnx(path)
     made = OnnxClassifier(session, labels, card, sha256, path)
     wanted = (card.preparation.channels, *card.preparation.size)
     try:
@@ -108,6 +113,9 @@ def _onnx(path: Path, labels: list[str], card: Card) -> OnnxClassifier:
     if came != (1, len(labels)):
         named = f"its card names {len(labels)} findings"
         raise SettingError(f"{path.name} gives {came[1:]} outputs and {named}; name one a logit")
+    refuse_ending(last, path.name)
+    if last not in LINEAR_ONNX:
+        made.warnings = bounded(made.outputs, probe_input(wanted, torch.zeros(())), path.name)
     return made
 
 
@@ -117,6 +125,8 @@ def _program(path: str | os.PathLike[str], labels: list[str], card: Card) -> Tor
 
     from ..io.exports import load_program
     from ._batches import OneByOne, takes_batches
+    from ._endings import check_ending
+    from ._layers import probe_input
     from ._torch import TorchClassifier, Wiring
     from .wrapped import check_outputs
 
@@ -124,6 +134,8 @@ def _program(path: str | os.PathLike[str], labels: list[str], card: Card) -> Tor
     shape = (card.preparation.channels, *card.preparation.size)
     if not takes_batches(module, shape):
         module = OneByOne(module)
-    check_outputs(module, torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)), labels, card)
+    x = probe_input(shape, torch.zeros(()))
+    check_outputs(module, x, labels, card)
     columns, known = chosen_columns(labels)
-    return TorchClassifier(module, known, card, architecture=f"exported:{sha256}", wiring=Wiring(columns=columns))
+    wiring = Wiring(columns=columns, warnings=check_ending(module, x, Path(path).name))
+    return TorchClassifier(module, known, card, architecture=f"exported:{sha256}", wiring=wiring)

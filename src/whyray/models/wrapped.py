@@ -6,11 +6,11 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..cards import Card, Preparation
+from ..cards import Card, check_preparation, preparation_of
 from ..contracts import Classifier
 from ..errors import SettingError, UnknownName, WeightsError
 
@@ -50,15 +50,9 @@ def wrap(
 
     if not isinstance(module, nn.Module):
         raise SettingError(f"a {type(module).__name__} came as the model; give a torch.nn.Module that returns logits")
-    preparation = Preparation(
-        size=(size, size) if isinstance(size, int) else (size[0], size[1]),
-        channels=channels or first_channels(module),
-        fit=fit,
-        low=low,
-        high=high,
-        mean=_numbers(mean),
-        std=_numbers(std),
-    )
+    given = {"size": size, "mean": mean, "std": std, "fit": fit, "low": low, "high": high}
+    plain = {k: _plain(v) for k, v in given.items()}
+    preparation = preparation_of({**plain, "channels": channels or first_channels(module)})
     return classifier(module, findings, Card(name=name or type(module).__name__, preparation=preparation), layer)
 
 
@@ -68,6 +62,7 @@ def classifier(module: nn.Module, labels: Sequence[str], card: Card, layer: str 
 
     import torch
 
+    from ._endings import check_ending
     from ._layers import probe_input, wire
     from ._predict import chosen_columns
     from ._torch import TorchClassifier
@@ -77,7 +72,9 @@ def classifier(module: nn.Module, labels: Sequence[str], card: Card, layer: str 
     first = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     x = probe_input((card.preparation.channels, *card.preparation.size), first)
     check_outputs(module, x, labels, card)
-    return TorchClassifier(module, known, card, wiring=replace(wire(module, x, layer), columns=columns))
+    warnings = check_ending(module, x, card.name)
+    wiring = replace(wire(module, x, layer), columns=columns, warnings=warnings)
+    return TorchClassifier(module, known, card, wiring=wiring)
 
 
 def check_outputs(module: nn.Module, x: Tensor, labels: Sequence[str], card: Card) -> None:
@@ -95,15 +92,6 @@ def check_outputs(module: nn.Module, x: Tensor, labels: Sequence[str], card: Car
     if outputs.ndim != 2 or outputs.shape[1] != len(labels):
         came = f"{card.name} gives {tuple(outputs.shape[1:])} outputs and {len(labels)} findings were named"
         raise SettingError(f'{came}; name one a logit, and "" for an output to be dropped')
-
-
-def check_preparation(preparation: Preparation) -> None:
-    """Raises SettingError for a preparation that cannot be carried out."""
-    p = preparation
-    if not (1 <= p.channels <= 4 and all(16 <= side <= 4096 for side in p.size) and len(p.size) == 2):
-        raise SettingError(f"size={p.size}, channels={p.channels}: give sides of 16 to 4096 and 1 to 4 channels")
-    if p.low == p.high or not all(len(v) in (1, p.channels) for v in (p.mean, p.std)) or min(p.std) <= 0:
-        raise SettingError("low and high must differ, std be above 0, mean and std have one number or one a channel")
 
 
 def first_channels(module: nn.Module) -> int:
@@ -179,5 +167,8 @@ def _called(argument: str) -> object:
         raise SettingError(f"{argument}() failed ({type(error).__name__}); call it in Python to see why") from error
 
 
-def _numbers(value: float | Sequence[float]) -> tuple[float, ...]:
-    return (float(value),) if isinstance(value, int | float) else tuple(float(v) for v in value)
+def _plain(value: object) -> object:
+    """Python's own numbers and lists in place of numpy's and torch's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return [_plain(v) for v in value] if isinstance(value, Iterable) and not isinstance(value, str) else value
