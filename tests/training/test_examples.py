@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from whyray.cards import Preparation
+from whyray.datasets.phantom import Shortcut, phantom_case
 from whyray.models.biomedclip import ImageTower
-from whyray.training import examples
+from whyray.training import _nle_pairs, examples
 from whyray.training.embeddings import embeddings
 from whyray.training.examples import cached_pictures
 from whyray.types import Case, Radiograph
@@ -48,3 +49,11 @@ def test_embeddings_of_another_data_set_with_the_same_names_are_made_anew(tmp_pa
     first, second = made(1, "nih-train"), made(2, "nih-train")
     np.testing.assert_array_equal(second, made(2, "alone"))
     assert not np.array_equal(first, second)
+
+
+def test_what_was_planted_is_that_of_the_phantoms_asked_for(tmp_path: Path) -> None:
+    plain, marked = ([phantom_case(4, size=64, shortcut=s)] for s in (None, Shortcut("mass", "tube", 0.0)))
+    for cases in (plain, marked):
+        told = _nle_pairs._told(cases, tmp_path, None)["phantom-4"]
+        assert told["devices"] == list(cases[0].facts["devices"])  # type: ignore[call-overload]
+    assert plain[0].facts["devices"] != marked[0].facts["devices"]

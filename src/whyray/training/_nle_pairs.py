@@ -131,7 +131,7 @@ def _told(phantoms: Sequence[Case], cache: Path, report: Report | None) -> dict[
     """The facts of phantoms, kept in ``cache``: each takes a rendering to know. Goes on where it was stopped."""
     if not phantoms:
         return {}
-    key = hashlib.sha256("\n".join(c.id for c in phantoms).encode()).hexdigest()[:12]
+    key = hashlib.sha256("\n".join(c.source() for c in phantoms).encode()).hexdigest()[:12]
     path = cache / f"told-{key}.jsonl"
     held = _read(path)
     with disk_errors(cache):
