@@ -113,10 +113,17 @@ def suggestion(name: str, known: Sequence[str]) -> str:
     near = [by_lower[k] for k in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.55)]
     if near:
         return f"did you mean {' or '.join(near)}?"
-    shown = ", ".join(known)
-    if len(shown) > 100:
-        shown = shown[:100].rpartition(", ")[0] + ", …"
-    return f"known: {shown}" if known else "none is known"
+    return f"known: {listed(known)}" if known else "none is known"
+
+
+def listed(names: Sequence[str], most: int = 100) -> str:
+    """The names with commas between them: whole ones, in about ``most`` characters, and how many more there are."""
+    shown: list[str] = []
+    for name in names:
+        if shown and sum(len(n) + 2 for n in shown) + len(name) > most:
+            return f"{', '.join(shown)}, … {len(names) - len(shown)} more"
+        shown.append(name)
+    return ", ".join(shown)
 
 
 def printable(text: str) -> str:

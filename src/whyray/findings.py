@@ -6,6 +6,7 @@ A canonical id is a lower-case name (``pleural_effusion``). Any label of a known
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -197,6 +198,12 @@ def finding(label: str) -> str:
         return _index()[_normal(label)]
     except KeyError:
         raise UnknownName("finding", label, tuple(f.id for f in FINDINGS)) from None
+
+
+def nearest(label: str) -> str | None:
+    """The canonical id of the finding whose name is a slip or two away from a label, or None."""
+    near = difflib.get_close_matches(_normal(label), _index(), n=1, cutoff=0.8)
+    return _index()[near[0]] if near else None
 
 
 def facts(label: str) -> Finding:

@@ -190,6 +190,11 @@ def test_each_picture_that_a_classifier_cannot_be_measured_on_is_named(
     code, out, err = run(*words, *more)
     assert code == 1 and err.count("error: p1: 1.png") == err.count("error: p2: 2.png") == err.count("error: ") / 2 == 1
     assert "auc" in out and (not more or {row["n"] for row in json.loads(out)} == {2})
+    table = (tmp_path / "images.csv").read_text()
+    (tmp_path / "images.csv").write_text(table.replace("findings,labelled", "labels,of"))
+    code, out, err = run(*words, *more)
+    assert code == 2 and not out and "no picture is labelled with a finding of analytic" in err
+    (tmp_path / "images.csv").write_text(table)
     (tmp_path / "0.png").unlink(), (tmp_path / "3.png").unlink()
     code, out, err = run(*words, *more)
     assert code == 2 and not out and err.count("error: p") == 4 and "none of 4" in err

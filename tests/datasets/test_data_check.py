@@ -77,6 +77,45 @@ def test_what_lies_inside() -> None:
     assert not inside(Region("mass", (0, 0, 4, 4), mask), (10, 10))
 
 
+def retitled(tree: Path, *pairs: tuple[str, str]) -> list[str]:
+    """What is said of a sound folder after some words of its table are others; the last line first."""
+    table = (tree / "images.csv").read_text()
+    for old, new in pairs:
+        assert old in table
+        table = table.replace(old, new)
+    (tree / "images.csv").write_text(table)
+    report = check(folder.load(str(tree)))
+    assert report.ok is not bool(report.mistakes)
+    return [*report.mistakes, *report.remarks]
+
+
+def test_labels_in_a_column_of_another_name(tree: Path) -> None:
+    (said,) = retitled(tree, ("findings", "Labels"))
+    assert "rename 'Labels' to 'findings': the columns are Labels, image_id, " in said
+
+
+def test_no_column_of_labels_is_told_and_may_be_meant(tree: Path) -> None:
+    (said,) = retitled(tree, ("findings", "remarks"))
+    assert "labels are read from the column 'findings'" in said and "remarks" in said
+    assert check(folder.load(str(tree))).ok
+
+
+def test_splits_of_other_names(tree: Path) -> None:
+    first, second = retitled(tree, (",val", ",valid"), (",test", ",TEST"))
+    assert "'TEST'" in first and "mean test?" in first and "'valid'" in second and "mean val?" in second
+
+
+def test_a_split_of_ones_own_is_only_told(tree: Path) -> None:
+    assert retitled(tree, (",val", ",outside")) == ["the split 'outside' is none of train, val, test"]
+
+
+def test_labels_that_are_nearly_findings(tree: Path) -> None:
+    (said,) = retitled(tree, ("COVID-19", "efusion|Cardiomegaly;Effusion"))
+    assert said == "the label 'Cardiomegaly;Effusion': write '|' between findings, not ';'"
+    lines = check(folder.load(str(tree))).lines()
+    assert "efusion (1; did you mean pleural_effusion?)" in lines[-1] and "ARDS (1)" in lines[-1]
+
+
 def test_a_limit_spreads_over_the_data(tree: Path) -> None:
     report = check(folder.load(str(tree)), limit=2)
     assert report.opened == 2 and sum(s["cases"] for s in report.splits.values()) == 6

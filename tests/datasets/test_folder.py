@@ -105,11 +105,34 @@ def test_tables_that_are_not_as_the_format_says(tree: Path) -> None:
         write_table(tree / "images.csv", rows)
         with pytest.raises(DataError, match=words):
             load(str(tree))
-    with pytest.raises(DataError, match=r"images.csv was not found in nowhere"):
+    with pytest.raises(DataError, match=r"there is no folder '.*/nowhere'; check"):
         load(str(tree / "nowhere"))
+    with pytest.raises(DataError, match=r"images.csv was not found in '.*/images'; the page"):
+        load(str(tree / "images"))
     (tree / "images.csv").write_bytes(b"\xff\xfe\x00image_id")
     with pytest.raises(DataError, match="could not be read"):
         load(str(tree))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("Image_ID,File,Findings", "no column 'image_id'; rename 'Image_ID' to 'image_id'"),
+        ("image_id;file;findings", "separated by semicolons; export it with commas"),
+        ("image_id\tfile\tfindings", "separated by tabs; export it with commas"),
+    ],
+)
+def test_a_table_that_is_nearly_right_is_told_what_to_change(tree: Path, header: str, words: str) -> None:
+    (tree / "images.csv").write_text(f"{header}\na,x.png,Mass\n")
+    with pytest.raises(DataError, match=words):
+        load(str(tree))
+
+
+def test_a_folder_without_its_kind_is_told_how_to_write_it(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree.parent)
+    for spec in (tree.name, f"{tree.name}/images.csv"):
+        with pytest.raises(DataError, match=f"write folder:{tree.name} .*nih14:"):
+            load_dataset(spec)
 
 
 def test_a_missing_picture_fails_when_it_is_read(tree: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from ..contracts import Dataset
 from ..errors import WhyrayError
 from ..types import Case, Region, Report
+from ._meant import columns_told, label_told, split_meant
+from ._tables import SPLITS
 
 SLACK = 1.0  # pixels that a box may lie outside: rounding of the annotators' tools
 SHOWN = 5
@@ -27,7 +29,8 @@ class DataReport:
     duplicates  groups of ids with the same picture; across_splits: those of them that lie in more than one split.
     leaking     patients in more than one split.
     outside     ids with a region that leaves the picture, or is empty.
-    unknown     labels that no vocabulary has, and how often; they are not used.
+    unknown     labels that no vocabulary has, and how often; they are not used. ``meant``: what some of them may be.
+    mistakes    sentences: columns, splits and labels that surely mean another one; remarks: what may be as it is.
     """
 
     name: str
@@ -43,11 +46,16 @@ class DataReport:
     outside: tuple[str, ...] = ()
     unknown: Mapping[str, int] = field(default_factory=dict)
     unreported: tuple[str, ...] = ()
+    meant: Mapping[str, str] = field(default_factory=dict)
+    mistakes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Nothing is missing, refused, leaking or outside. The rest (duplicates within a split ...) is only told."""
-        return not (self.missing or self.unreadable or self.across_splits or self.leaking or self.outside)
+        """Nothing is missing, refused, leaking, outside or mistaken. The rest (duplicates within a split ...) is only
+        told."""
+        faults = (self.missing, self.unreadable, self.across_splits, self.leaking, self.outside, self.mistakes)
+        return not any(faults)
 
     def lines(self) -> list[str]:
         """The report as text."""
@@ -72,14 +80,17 @@ class DataReport:
             "same picture in more than one split": [" = ".join(g) for g in self.across_splits],
             "same picture twice": [" = ".join(g) for g in self.duplicates],
             "regions outside their picture": self.outside,
-            "labels nobody knows (not used)": [f"{label} ({n})" for label, n in self.unknown.items()],
+            "labels nobody knows (not used)": [self._label(label, n) for label, n in self.unknown.items()],
         }
-        told = []
+        told = [*(f"mistake: {sentence}" for sentence in self.mistakes), *self.remarks]
         for what, items in groups.items():
             if items:
                 more = f", … {len(items) - SHOWN} more" if len(items) > SHOWN else ""
                 told.append(f"{what}: {len(items)}: {', '.join(items[:SHOWN])}{more}")
         return told or ["no problem found"]
+
+    def _label(self, label: str, count: int) -> str:
+        return f"{label} ({count}; {self.meant[label]})" if label in self.meant else f"{label} ({count})"
 
 
 def check(dataset: Dataset, *, limit: int | None = None, report: Report | None = None) -> DataReport:
@@ -92,6 +103,10 @@ def check(dataset: Dataset, *, limit: int | None = None, report: Report | None =
     hashes, unreadable, outside = _opened(_spread(here, limit), report)
     groups = [tuple(c.id for c in same) for same in hashes.values() if len(same) > 1]
     across = [tuple(c.id for c in same) for same in hashes.values() if len({c.split for c in same}) > 1]
+    unknown = _unknown(cases)
+    told = {label: label_told(label) for label in unknown}
+    mistakes, remarks = _names(dataset, cases)
+    mistakes += [f"the label {label!r}: {said}" for label, (said, sure) in told.items() if sure]
     return DataReport(
         name=dataset.name,
         licence=dataset.licence,
@@ -104,9 +119,28 @@ def check(dataset: Dataset, *, limit: int | None = None, report: Report | None =
         across_splits=tuple(across),
         leaking=leaking_patients(cases),
         outside=tuple(outside),
-        unknown=_unknown(cases),
+        unknown=unknown,
         unreported=_unreported(dataset, cases),
+        meant={label: said for label, (said, sure) in told.items() if said and not sure},
+        mistakes=tuple(mistakes),
+        remarks=tuple(remarks),
     )
+
+
+def _names(dataset: Dataset, cases: Sequence[Case]) -> tuple[list[str], list[str]]:
+    """Sentences on columns and splits: those that surely mean another one, and those that are only unusual."""
+    said, sure = columns_told(getattr(getattr(dataset, "whole", dataset), "columns", ()))
+    mistakes, remarks = [said] if sure else [], [said] if said and not sure else []
+    if not said and cases and not any(value == value for case in cases for value in case.labels.values()):
+        remarks.append("no picture is labelled with a finding that is known")
+    for name in sorted({case.split for case in cases} - {*SPLITS, ""}):
+        meant = split_meant(name)
+        told = f"the split {name!r} is none of {', '.join(SPLITS)}"
+        if meant:
+            mistakes.append(f"{told}; did you mean {meant}?")
+        else:
+            remarks.append(told)
+    return mistakes, remarks
 
 
 def leaking_patients(cases: Sequence[Case]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..contracts import Dataset
-from ..errors import DataError, UnknownName
+from ..errors import DataError, UnknownName, listed
 from ..findings import finding
 from ..types import Case, Radiograph, Region, View, content
 
@@ -31,6 +31,7 @@ class TableSet(Dataset):
     """A data set whose cases are known.
 
     ``root`` is the folder that ``case.facts["file"]`` is relative to, ``reports`` that of ``case.facts["report"]``.
+    ``columns`` of its table, where users choose them.
     """
 
     name: str
@@ -39,6 +40,7 @@ class TableSet(Dataset):
     root: Path
     every: tuple[Case, ...] = field(repr=False)
     reports: Path | None = None
+    columns: tuple[str, ...] = ()
 
     def cases(self, split: str | None = None) -> Sequence[Case]:
         """Cases of one split, or all. Raises DataError for a split that it does not have."""
@@ -64,14 +66,25 @@ def each_row(path: Path, required: Iterable[str] = ()) -> Iterator[dict[str, str
             header = [(h or "").strip() for h in reader.fieldnames or ()]
             missing = [c for c in required if c not in header]
             if missing:
-                raise DataError(f"{path.name} has no column {missing[0]!r}; it has {', '.join(header[:12]) or 'none'}")
+                raise _without(missing[0], header, path)
             for row in reader:
                 yield {(k or "").strip(): v.strip() for k, v in row.items() if isinstance(v, str)}
     except FileNotFoundError:
-        place = path.parent.name or str(path.parent)
-        raise DataError(f"{path.name} was not found in {place}; the page docs/datasets.md shows the layout") from None
+        if not path.parent.is_dir():
+            raise DataError(f"there is no folder {str(path.parent)!r}; check the path") from None
+        raise DataError(
+            f"{path.name} was not found in {str(path.parent)!r}; the page docs/datasets.md shows the layout"
+        ) from None
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error):
         raise DataError(f"{path.name} could not be read as a CSV file in UTF-8; export it again") from None
+
+
+def _without(column: str, header: Sequence[str], path: Path) -> DataError:
+    from ._meant import header_hint
+
+    hint = header_hint(header, column)
+    has = f"it has {listed([h.replace(chr(9), ' ') for h in header]) or 'none'}"
+    return DataError(f"{path.name} has no column {column!r}; {f'{hint} ({has})' if hint else has}")
 
 
 def known_finding(label: str) -> str | None:

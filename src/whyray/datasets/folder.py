@@ -68,7 +68,8 @@ def load(argument: str) -> TableSet:
     licences = sorted({row.get("licence", "") for row in rows} - {""})
     licence = licences[0] if len(licences) == 1 else f"{len(licences)} licences: see the column 'licence'"
     licence = licence if licences else "unknown"
-    return TableSet(f"folder:{argument}", findings, licence, root, one_each(cases, "images.csv"))
+    columns = tuple(filter(None, rows[0])) if rows else ()
+    return TableSet(f"folder:{argument}", findings, licence, root, one_each(cases, "images.csv"), columns=columns)
 
 
 def _case(

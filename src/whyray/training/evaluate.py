@@ -10,7 +10,7 @@ import numpy as np
 
 from ..contracts import Classifier
 from ..engine.passes import finite, logits
-from ..errors import DataError, InputError
+from ..errors import DataError, InputError, listed
 from ..metrics._intervals import REPLICATES
 from ..metrics.classification import Graded, classification_scores
 from ..models._predict import sigmoid
@@ -42,9 +42,14 @@ def evaluate_classifier(
     A folder of several data sets is measured one by one (``Score.slice``): pooled, an AUC would measure which hospital
     a picture comes from. A finding nobody labels gives no row. A picture that cannot be read is left out: ``refused``
     is called with a sentence that names it, and the note of every row says how many there are. Raises DataError where
-    none can be read.
+    none can be read, or none is labelled with a finding of the classifier.
     """
     found, unread = graded_findings(classifier, cases, batch=batch, report=report, refused=refused)
+    if not found:
+        raise DataError(
+            f"no picture is labelled with a finding of {classifier.name} ({listed(classifier.findings)}); "
+            "`whyray data check` counts the labels and says what may be misspelt"
+        )
     rows = [
         row
         for name, graded in found
