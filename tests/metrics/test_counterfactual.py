@@ -22,11 +22,6 @@ def test_proximity_and_sparsity_are_of_pixels() -> None:
     assert m.sparsity(DARK + 0.01, DARK) == 1
 
 
-def test_feature_distance_is_relative() -> None:
-    assert m.feature_distance(np.ones(3), np.ones(3)) == 0 and m.feature_distance(np.ones(3), -np.ones(3)) == 1
-    assert m.feature_distance(np.zeros(3), np.zeros(3)) == 0
-
-
 def test_monotonicity_counts_steps() -> None:
     assert m.monotonicity(np.array([0.0, 1, 0.5, 2, 1.99])) == 0.75
     assert np.isnan(m.monotonicity(np.array([1.0])))

@@ -43,7 +43,7 @@ def test_p_agrees_with_the_interval() -> None:
     rng = np.random.default_rng(0)
     for shift in (0.0, 0.05, 0.1, 0.3):
         a, b = rng.normal(shift, 0.3, 80), rng.normal(0, 0.3, 80)
-        d = sig.paired_difference(a, b, range(80), 999)  # type: ignore[arg-type]
+        (d,) = sig.compare({"first": a, "second": b}, range(80), replicates=999)  # type: ignore[arg-type]
         assert (d.p < 0.05) == (not d.low <= 0 <= d.high) and d.n == d.patients == 80
 
 
@@ -54,7 +54,9 @@ def test_the_null_is_rejected_as_often_as_promised() -> None:
     alarms = 0
     for study in range(500):
         gap = rng.normal(size=60)[patients] + 0.2 * rng.normal(size=120)
-        alarms += sig.paired_difference(gap, np.zeros(120), patients, 500, seed=study).p < 0.05  # type: ignore[arg-type]
+        both = {"first": gap, "second": np.zeros(120)}
+        (d,) = sig.compare(both, patients, replicates=500, seed=study)  # type: ignore[arg-type]
+        alarms += d.p < 0.05
     assert 0.025 <= alarms / 500 <= 0.085
 
 

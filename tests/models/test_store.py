@@ -17,7 +17,7 @@ from whyray.models import mini
 from whyray.models._familiar import distance, fit_unfamiliar
 from whyray.models._predict import chosen_columns, predictions, sigmoid
 from whyray.models._resolve import load_model, published
-from whyray.models._store import Config, copy_bundle, load_bundle, save_bundle
+from whyray.models._store import Config, load_bundle, save_bundle
 from whyray.models._torch import TorchClassifier
 from whyray.networks.densenet import DenseNet
 from whyray.networks.resnet import ResNet
@@ -73,13 +73,6 @@ def test_resnet_bundle(tmp_path: Path) -> None:
     logits, taps = classifier.run(torch.rand(1, 1, 48, 48), ("features",))
     assert taps["features"].shape == (1, 64, 6, 6)
     assert torch.allclose(classifier.head("features", taps["features"]), logits, atol=1e-6)
-
-
-def test_a_bundle_under_another_name(folder: Path) -> None:
-    first, other = load_bundle(folder), copy_bundle(folder, folder / "mini.json")
-    assert other.fingerprint == first.fingerprint and other.card == first.card
-    (folder / "model.safetensors").unlink()
-    assert load_model(folder / "mini.json").fingerprint == first.fingerprint
 
 
 def test_a_network_that_is_not_the_one_declared(module: DenseNet, tmp_path: Path) -> None:

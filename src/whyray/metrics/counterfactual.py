@@ -52,12 +52,6 @@ def _unit(features: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.divide(features, length, out=np.zeros_like(features), where=length > 0))
 
 
-def feature_distance(changed: Values, reconstruction: Values) -> float:
-    """Relative distance of the classifier's features, 0 = the same: |a - b| / (|a| + |b|), 0..1."""
-    whole = float(np.linalg.norm(changed) + np.linalg.norm(reconstruction))
-    return float(np.linalg.norm(np.subtract(changed, reconstruction))) / whole if whole else 0.0
-
-
 def sparsity(changed: Picture, reconstruction: Picture, least: float = SEEN) -> float:
     """Share of pixels that change by less than ``least`` of the grey range, 0..1; higher = more local."""
     return float((np.abs(changed - reconstruction) < least).mean())

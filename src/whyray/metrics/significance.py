@@ -44,14 +44,6 @@ class Difference:
     wilcoxon: float = float("nan")
 
 
-def paired_difference(
-    first: Values, second: Values, patients: Sequence[str], replicates: int = REPLICATES, seed: int = 0
-) -> Difference:
-    """``compare`` of two columns ``[n]`` on the same pictures."""
-    methods = {"first": first, "second": second}
-    return compare(methods, patients, replicates=replicates, seed=seed)[0]
-
-
 def two_sided(replicates: NDArray[np.float64], least: float) -> float:
     """p of "the mean is 0" from its bootstrap replicates ``[r]``, at most 1; NaN without any.
 

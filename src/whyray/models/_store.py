@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..cards import Card
 from ..errors import WeightsError
-from ..io.weights import load_into, load_weights, read_bytes, save_weights
+from ..io.weights import load_into, load_weights, save_weights
 from ..io.whole import write_whole
 from ._networks import build, wiring, with_unfamiliar
 from ._predict import chosen_columns
@@ -83,19 +83,6 @@ def load_bundle(path: str | Path, *, device: str = "cpu") -> TorchClassifier:
         raise WeightsError(f"{path.name}: the fingerprint is not that of these weights and settings; restore the card")
     check_answer(classifier, data["known_answer"], path.name)
     return classifier
-
-
-def copy_bundle(source: str | Path, target: str | Path) -> TorchClassifier:
-    """A checked copy of a bundle under another name (``.../model.json`` -> ``.../mini.json``), weights beside it."""
-    source, target = Path(source), Path(target)
-    load_bundle(source)
-    source = source / "model.json" if source.is_dir() else source
-    data = read_card(source)
-    weights = target.with_suffix(".safetensors")
-    write_whole(weights, read_bytes(source.with_name(data["weights"]["file"]), sha256=data["weights"]["sha256"]))
-    data["weights"]["file"] = weights.name
-    write_whole(target, (json.dumps(data, indent=1) + "\n").encode())
-    return load_bundle(target)
 
 
 def read_card(path: Path) -> dict[str, Any]:

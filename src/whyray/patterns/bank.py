@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Float = NDArray[np.float32]
 
 KIND = "patterns"
-UNNAMED = -1
 UNASSIGNED = "unassigned"
 
 
