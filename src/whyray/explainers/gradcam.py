@@ -98,11 +98,11 @@ def head_response(classifier: Classifier, features: Tensor, columns: Sequence[in
     b, f = len(features), len(columns)
     with torch.enable_grad():
         seen = features.new_zeros(b * f + 1, *features.shape[1:])
-        seen[:-1].unflatten(0, (b, f)).copy_(features.detach().unsqueeze(1))
+        seen[:-1].view(b, f, *features.shape[1:]).copy_(features.detach().unsqueeze(1))
         logits = classifier.head("features", seen.requires_grad_())
-        asked = logits[:-1].unflatten(0, (b, f))[:, range(f), columns].sum()
+        asked = logits[:-1].view(b, f, -1)[:, range(f), columns].sum()
         (gradient,) = torch.autograd.grad(asked, seen)
-    return gradient[:-1].mean((2, 3)).unflatten(0, (b, f)), logits[-1, columns].detach()
+    return gradient[:-1].mean((2, 3)).view(b, f, -1), logits[-1, columns].detach()
 
 
 def tail_gradients(classifier: Classifier, x: Tensor, columns: Sequence[int]) -> tuple[Tensor, Tensor]:
