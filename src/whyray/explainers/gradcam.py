@@ -88,7 +88,7 @@ def _pass(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def head_response(classifier: Classifier, features: Tensor, columns: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Mean gradient ``[b, f, d]`` of each logit, and the logits ``[f]`` at zero features; one pass through the head alone.
+    """Mean gradient ``[b, f, d]`` of each logit, and the logits ``[f]`` at zero features; one pass through the head.
 
     The head sees one copy of the features a finding, and zeros; for pooling and a linear layer the gradient is its
     weight row / cells.
