@@ -229,11 +229,18 @@ def test_mean_auc_of_what_nobody_labels_is_nan_and_of_two_sets_an_error() -> Non
 @pytest.mark.parametrize("prevalence", [0.02, 0.1, 0.5])
 @pytest.mark.parametrize("metric", ["auc", "sensitivity", "specificity"])
 def test_coverage_is_95_or_labelled(n: int, prevalence: float, metric: str) -> None:
-    """2000 simulated studies each: 95 % within 2.5 points, or the note names a coverage near the truth, or below it."""
+    """2000 simulated studies each: 95 % within 2.5 points, or the note names a coverage near the truth.
+
+    The note is of AUC: the interval of a sensitivity, which rests on the few alone, holds no more than it says; that of
+    a specificity rests on the many.
+    """
     positives = max(1, round(n * prevalence))
     found = coverage(positives, n - positives, metric, 2000, 1, 1000)
     label = c.small_sample_note(positives, n - positives) or ""
-    if "covers" in label:
-        assert metric != "auc" or found == pytest.approx(float(label.split("covers ")[1].split(" ")[0]) / 100, abs=0.06)
+    said = float(label.split("covers ")[1].split(" ")[0]) / 100 if "covers" in label else None
+    if said is not None and metric == "auc":
+        assert found == pytest.approx(said, abs=0.06)
+    elif said is not None and metric == "sensitivity":
+        assert found <= said + 0.06
     else:
         assert 0.92 <= found <= 0.985

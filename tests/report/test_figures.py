@@ -51,7 +51,9 @@ def test_one_cell_lands_where_it_was(picture: Radiograph, make_map: Make, crop: 
 
 def test_contours_lie_on_the_same_place(make_map: Make) -> None:
     made = make_map(crop=True)
-    for level, lines in figures.contour_lines(made, scale_of([made])):
+    drawn = figures.contour_lines(made, scale_of([made]))
+    assert [level for level, _ in drawn] == list(figures.LEVELS)
+    for level, lines in drawn:
         field = made.at_source() / made.values.max()
         x, y = np.rint(lines[:, 0]).astype(int).T
         assert np.abs(field[y, x] - level).max() < 0.12
