@@ -85,13 +85,34 @@ class _LogitsOnly(Classifier):
 
 def test_an_unmet_need_is_a_skip_with_its_reason(pictures: list[whyray.Radiograph], tmp_path: Path) -> None:
     made = whyray.explain(_LogitsOnly(), pictures[0], explainers=["gradcam", "edges"])
-    with pytest.raises(UnmetNeed, match="gradcam needs features and gradients; logits-only has logits only"):
+    why = "gradcam needs features and gradients; logits-only has logits only; these work with it: occlusion, lime, shap"
+    with pytest.raises(UnmetNeed, match=why):
         made["mass", "gradcam"]
     assert made["mass", "edges"].kind == "attribution"
     record = json.loads((made.save(tmp_path) / "explanation.json").read_text())
     skipped, kept = record["findings"][0]["explanations"]
     assert "needs features" in skipped["skipped"] and kept["skipped"] is None
     assert "needs features" in (tmp_path / made.save(tmp_path).name / "report.html").read_text()
+
+
+def test_the_default_explainers_are_some_that_run(
+    model: whyray.Classifier, pictures: list[whyray.Radiograph], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert job.default_explainers(model) == ("gradcam", "template")
+    assert whyray.explain(_LogitsOnly(), pictures[0])["mass", "occlusion"].kind == "attribution"
+    torch.manual_seed(0)
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32 * 32, 1))
+    network = whyray.wrap(flat, findings=["mass"], size=32)  # gradients, and no features
+    made = whyray.explain(network, pictures[0], explainers=[*job.working(network), "gradcam"])
+    assert list(whyray.explain(network, pictures[0]).results["mass"]) == ["occlusion"]
+    assert {"gradient", "lrp", "occlusion", "lime"} <= set(job.working(network))
+    assert [k for k, v in made.results["mass"].items() if isinstance(v, str)] == ["gradcam"]
+
+    def broken(name: str) -> type[whyray.Explainer]:
+        raise ImportError(name)
+
+    monkeypatch.setattr(job, "explainer_class", broken)
+    assert job.working(network) == []
 
 
 def test_the_budget_skips_what_would_not_fit(model: whyray.Classifier, pictures: list[whyray.Radiograph]) -> None:

@@ -59,8 +59,8 @@ def explain(
             "-x",
             "--explainer",
             metavar="NAME[:KEY=VALUE,...]",
-            help="Explainer; again for more. Default: gradcam, template, and ratchet and wenlex for a "
-            "model that has their generators of sentences.",
+            help="Explainer; again for more. Default: gradcam and template (occlusion for a model without features or "
+            "gradients), and ratchet and wenlex for a model that has their generators of sentences.",
             show_default=False,
         ),
     ] = None,

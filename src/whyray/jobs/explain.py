@@ -17,6 +17,7 @@ from ..explanations import Explanation
 from ..findings import finding as canonical
 from ..io.bundles import write_bundle
 from ..io.records import Record, RunRecord, record, threads
+from ..registry import EXPLAINERS, explainer_class
 from ..registry import explainer as explainer_from
 from ..types import Prediction, Radiograph
 from .warn import warnings_for
@@ -29,6 +30,9 @@ DEFAULT_EXPLAINERS = (
     "gradcam",
     "template",
 )  # cheapest first; those that would not fit the budget are skipped, with the reason
+ALWAYS_WORKS = (
+    "occlusion",
+)  # for a classifier that gradcam cannot read: logits are enough, in a sixth of LIME's passes
 LEAST_FINDINGS = 3
 
 
@@ -185,7 +189,8 @@ def run_explainers(
 
 
 def default_explainers(classifier: Classifier, audience: str = "") -> tuple[str, ...]:
-    """``DEFAULT_EXPLAINERS``, and those whose generator of sentences for this audience belongs to the classifier."""
+    """``DEFAULT_EXPLAINERS`` (or, where the classifier lacks what they need, ``ALWAYS_WORKS``), and those whose generator
+    of sentences for this audience belongs to the classifier."""
     from ..models._artefacts import artefact_folder
     from ..models._narrators import KINDS
     from ..models._wenlex import KIND
@@ -198,7 +203,21 @@ def default_explainers(classifier: Classifier, audience: str = "") -> tuple[str,
         except UnmetNeed:
             continue
         found.append(name)
-    return (*DEFAULT_EXPLAINERS, *found)
+    fits = explainer_class(DEFAULT_EXPLAINERS[0]).needs <= classifier.capabilities
+    return (*(DEFAULT_EXPLAINERS if fits else ALWAYS_WORKS), *found)
+
+
+def working(classifier: Classifier) -> list[str]:
+    """Names of the attribution methods that need no more than the classifier has, cheapest first."""
+    found = {}
+    for name in EXPLAINERS.names():
+        try:
+            cls = explainer_class(name)
+        except Exception:  # another package's, and broken: it is named nowhere else either
+            continue
+        if cls.kind == "attribution" and not (cls.control or cls.requires) and cls.needs <= classifier.capabilities:
+            found[name] = cls().passes(1)
+    return sorted(found, key=lambda name: found[name])
 
 
 def finding_of(classifier: Classifier, label: str) -> str:
@@ -230,7 +249,8 @@ def check_needs(explainer: Explainer, classifier: Classifier, asked: Mapping[str
     missing = explainer.needs - classifier.capabilities
     if missing:
         have = ", ".join(sorted(classifier.capabilities)) or "logits only"
-        raise UnmetNeed(f"{explainer.name} needs {' and '.join(sorted(missing))}; {classifier.name} has {have}")
+        why = f"{explainer.name} needs {' and '.join(sorted(missing))}; {classifier.name} has {have}"
+        raise UnmetNeed(f"{why}; these work with it: {', '.join(working(classifier))}")
     for name in explainer.requires:
         if name not in {e.name for e in asked.values()}:
             raise UnmetNeed(f"{explainer.name} reads the results of {name}; add -x {name}")
