@@ -10,7 +10,8 @@ import pytest
 
 from whyray.errors import MissingExtra, SettingError
 from whyray.patterns import search
-from whyray.patterns.search import nearest, unit
+from whyray.patterns.clusters import unit_rows
+from whyray.patterns.search import nearest
 
 
 def slow(vectors: np.ndarray, query: np.ndarray, k: int) -> list[tuple[int, float]]:
@@ -35,7 +36,7 @@ def test_nearest_is_the_highest_cosine() -> None:
 
 def test_pieces_give_what_one_product_gives() -> None:
     rng = np.random.default_rng(1)
-    units, wanted = unit(rng.normal(size=(30, 4))), unit(rng.normal(size=(11, 4)))
+    units, wanted = unit_rows(rng.normal(size=(30, 4))), unit_rows(rng.normal(size=(11, 4)))
     whole, pieces = search._by_product(units, wanted, 5), search._by_product(units, wanted, 5, most=70)
     assert np.array_equal(whole[0], pieces[0]) and np.allclose(whole[1], pieces[1])
 
@@ -65,7 +66,9 @@ def test_the_graph_finds_what_the_product_finds(monkeypatch: pytest.MonkeyPatch)
     exact, by_graph = nearest(vectors, queries, 10, "numpy"), nearest(vectors, queries, 10, "usearch")
     shared = [len(set(a) & set(b)) / 10 for a, b in zip(exact[0].tolist(), by_graph[0].tolist())]
     assert np.mean(shared) > 0.95
-    assert by_graph[1] == pytest.approx(np.take_along_axis(unit(queries) @ unit(vectors).T, by_graph[0], 1), abs=1e-5)
+    assert by_graph[1] == pytest.approx(
+        np.take_along_axis(unit_rows(queries) @ unit_rows(vectors).T, by_graph[0], 1), abs=1e-5
+    )
     monkeypatch.setattr(search, "MANY", 1000)
     assert np.array_equal(nearest(vectors, queries, 10)[0], by_graph[0]), "auto takes the graph, and it is the same"
 

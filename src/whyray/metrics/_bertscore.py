@@ -11,6 +11,7 @@ import numpy as np
 
 from .._torchvision import ensure_torchvision
 from ..errors import DataError, MissingExtra
+from ._likeness import unit
 from ._terms import Term, mean_term
 
 if TYPE_CHECKING:
@@ -53,13 +54,9 @@ def f1(candidate: Array, counts: Flags, reference: Array, counts_too: Flags) -> 
     """
     if not counts.any() or not counts_too.any():
         return 0.0
-    cosine = _unit(candidate) @ _unit(reference).T
+    cosine = unit(candidate) @ unit(reference).T
     precision, recall = float(cosine.max(axis=1)[counts].mean()), float(cosine.max(axis=0)[counts_too].mean())
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
-
-
-def _unit(vectors: Array) -> Array:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
 
 
 def _encoder(folder: Path) -> tuple[Any, int]:

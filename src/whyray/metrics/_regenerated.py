@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._likeness import unit
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ AMONG = 100
 
 def cosines(made: Values, real: Values) -> Array:
     """Cosine ``[n]`` of features of made pictures and of real ones ``[n, d]``; -1..1, 0 where one is all zeros."""
-    return np.asarray((_unit(made) * _unit(real)).sum(axis=1))
+    return np.asarray((unit(made) * unit(real)).sum(axis=1))
 
 
 def ranks(made: Values, real: Values, among: int = AMONG, seed: int = 0) -> NDArray[np.int64]:
@@ -26,7 +28,7 @@ def ranks(made: Values, real: Values, among: int = AMONG, seed: int = 0) -> NDAr
     made, real  ``[n, d]``. The others are drawn without replacement for each picture; all there are where fewer.
     Ties count against it.
     """
-    alike = _unit(made) @ _unit(real).T
+    alike = unit(made) @ unit(real).T
     n, rng = len(alike), np.random.default_rng(seed)
     out = np.ones(n, np.int64)
     for i in range(n):
@@ -34,8 +36,3 @@ def ranks(made: Values, real: Values, among: int = AMONG, seed: int = 0) -> NDAr
         others += others >= i
         out[i] += np.count_nonzero(alike[i, others] >= alike[i, i])
     return out
-
-
-def _unit(values: Values) -> Array:
-    v = np.asarray(values, np.float64)
-    return np.asarray(v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12))

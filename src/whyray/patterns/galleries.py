@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from ..errors import WeightsError
-from .search import nearest, unit
+from .clusters import unit_rows
+from .search import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,7 +122,7 @@ def look_alikes(made: Fired, tops: Sequence[Sequence[int]], patients: Sequence[s
     ``tops`` holds each pattern's top images; their patients are passed over. Nearest in the classifier's own
     embedding, by cosine; the search widens until every pattern has enough or all images were seen.
     """
-    units, n = unit(made.embeddings), len(made.embeddings)
+    units, n = unit_rows(np.asarray(made.embeddings, np.float32)), len(made.embeddings)
     queries = np.stack([units[list(top)].mean(axis=0) if top else np.zeros_like(units[0]) for top in tops])
     quiet = [silent(made.strengths[:, p], top) for p, top in enumerate(tops)]
     found: list[list[int]] = [[] for _ in tops]

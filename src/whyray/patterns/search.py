@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import MissingExtra, SettingError
+from .clusters import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,17 +35,11 @@ def nearest(
     installed = importlib.util.find_spec("usearch") is not None
     if backend == "usearch" and not installed:
         raise MissingExtra("usearch", "the graph search over many vectors", "search")
-    units, wanted, k = unit(vectors), unit(queries), min(k, len(vectors))
+    units, wanted = (unit_rows(np.asarray(v, np.float32)) for v in (vectors, queries))
+    k = min(k, len(vectors))
     if backend == "usearch" or (backend == "auto" and installed and len(vectors) >= MANY):
         return _by_graph(units, wanted, k)
     return _by_product(units, wanted, k)
-
-
-def unit(vectors: Vectors) -> NDArray[np.float32]:
-    """Rows of length 1, float32 ``[n, d]``; a row of length 0 stays 0."""
-    values = np.asarray(vectors, np.float32)
-    length = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.asarray(np.divide(values, length, out=np.zeros_like(values), where=length > 0))
 
 
 def _by_product(
