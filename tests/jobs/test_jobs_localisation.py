@@ -17,6 +17,7 @@ from whyray.errors import DataError, InputError, LockedError, SettingError, Unkn
 from whyray.explainers.gradcam import GradCam
 from whyray.io.chexlocalize_csv import read_table, read_thresholds
 from whyray.jobs import localisation as job
+from whyray.jobs._located import nothing_drawn
 from whyray.jobs.evaluate import localisation_into
 from whyray.jobs.localisation import evaluate_localisation, most_specific
 from whyray.jobs.plan import EvaluationPlan, Localise
@@ -169,7 +170,7 @@ def test_what_counts_as_truth_is_told(model: whyray.Classifier, tmp_path: Path) 
     with pytest.raises(UnknownName, match="finding of analytic"):
         evaluate_localisation(model, small(), replace(PLAN, map={"edema": ("nodule",)}), Store(tmp_path))
     nothing = Small((case(0, ["nodule"], [replace(box("nodule"), finding="some_lesion")]), small().members[4]))
-    with pytest.raises(DataError, match=r"some_lesion \(1\).*--map"):
+    with pytest.raises(DataError, match=r"some_lesion \(1\).*--map \w+=some_lesion"):
         evaluate_localisation(model, nothing, PLAN, Store(tmp_path))
 
 
@@ -255,7 +256,13 @@ def test_thresholds_come_from_the_validation_split_alone(model: whyray.Classifie
     from whyray.datasets._resolve import OneSplit
 
     part = OneSplit(data, "test", "small#test", data.findings, data.licence)
-    found = evaluate_localisation(model, part, PLAN, Store(tmp_path))
+    told: list[tuple[int, int, str]] = []
+    found = evaluate_localisation(model, part, PLAN, Store(tmp_path), report=lambda *count: told.append(count))
+    assert [item for done, total, item in told if done == total == 0] == [job.TUNING.format(most=3, all=3)]
+    assert told[0][2] == "pictures" and told[-1] == (3, 3, "pictures of the validation split"), told
+    told.clear()
+    evaluate_localisation(model, part, PLAN, Store(tmp_path), report=lambda *count: told.append(count))
+    assert told[-1][:2] == (0, 0), "what is kept is not counted again"
     tried = [metric.threshold_ious(_map(model, c), c.regions()[0].mask, "positive") for c in validation]  # type: ignore[arg-type]
     assert found.tables.thresholds["gradcam"]["nodule"] == metric.best(np.array(tried), metric.THRESHOLDS).value
     assert np.isnan(found.tables.thresholds["gradcam"]["pleural_effusion"]), "validation has none"
@@ -266,6 +273,32 @@ def test_thresholds_come_from_the_validation_split_alone(model: whyray.Classifie
     assert "validation split" in mixed.facts["not_tuned"] and not mixed.tables.thresholds
     assert not [r for r in mixed.tables.scores if r.metric.endswith(":tuned")]
     assert test_only.TUNING_CASES >= 3
+
+
+def test_a_validation_picture_that_cannot_be_read_is_listed(model: whyray.Classifier, tmp_path: Path) -> None:
+    def broken() -> Radiograph:
+        raise InputError("bad.png", "it is broken", "copy it again")
+
+    from whyray.datasets._resolve import OneSplit
+
+    validation = (
+        replace(case(10, [], [], split="val"), open=broken),
+        case(11, ["nodule"], [box("nodule")], split="val"),
+    )
+    data = Small((*small().members, *validation))
+    part = OneSplit(data, "test", "small#test", data.findings, data.licence)
+    found = evaluate_localisation(model, part, PLAN, Store(tmp_path))
+    assert [f.partition(":")[0] for f in found.failures] == ["case-10"]
+    assert not np.isnan(found.tables.thresholds["gradcam"]["nodule"])
+
+
+def test_nothing_drawn_names_whole_findings_and_what_fits() -> None:
+    wanted = [f.id for f in whyray.findings.FINDINGS]
+    said = str(nothing_drawn("theirs", wanted, {"blob": 1, "spot": 3}))
+    named = said.partition("a region of ")[2].partition(", … ")[0].split(", ")
+    assert set(named) <= set(wanted) and "spot (3), blob (1)" in said and f"--map {wanted[0]}=spot" in said
+    said = str(nothing_drawn("theirs", wanted, {}))
+    assert "--map" not in said and "evaluate faithfulness" in said
 
 
 def _map(model: whyray.Classifier, case: Case) -> np.ndarray:

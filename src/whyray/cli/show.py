@@ -58,7 +58,10 @@ def free_cores() -> int:
 
 @contextlib.contextmanager
 def progress(what: str, quiet: bool = False) -> Iterator[Report]:
-    """A function ``(done, total, item)``: a bar on a terminal, a plain line every five seconds elsewhere."""
+    """A function ``(done, total, item)``: a bar on a terminal, a plain line every five seconds elsewhere.
+
+    0 of 0 counts nothing: it is a sentence that is printed, as it comes.
+    """
     if quiet or not sys.stderr.isatty():
         yield _plain(what) if not quiet else _silent
         return
@@ -76,6 +79,9 @@ def progress(what: str, quiet: bool = False) -> Iterator[Report]:
         task = bar.add_task(what, total=None, item="")
 
         def report(done: int, total: int, item: str) -> None:
+            if done == total == 0:
+                bar.console.print(printable(item), markup=False, highlight=False)
+                return
             bar.update(task, completed=done, total=total, item=item)
 
         yield report
@@ -345,7 +351,9 @@ def _plain(what: str) -> Report:
 
     def report(done: int, total: int, item: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= 5:
+        if done == total == 0:
+            print(f"{what}: {printable(item)}", file=sys.stderr)
+        elif time.monotonic() - last >= 5:
             last = time.monotonic()
             print(f"{what}: {done} of {total} {printable(item)}", file=sys.stderr)
 

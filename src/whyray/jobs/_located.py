@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import DataError, listed
 from ..explanations import Attribution
 from ..io.rle import decode, from_box
 from ..metrics._masks import unit_range
@@ -51,6 +52,21 @@ def truths(
                 found[finding] = found[finding] | mask if finding in found else np.asarray(mask, bool)
     known = {name for names in wanted.values() for name in names}
     return {f: m for f, m in found.items() if m.any()}, {r.finding for r in drawn} - known
+
+
+def nothing_drawn(dataset: str, wanted: Sequence[str], unused: Mapping[str, int]) -> DataError:
+    """Why there is nothing to measure: no region at all, or ``unused`` ones (name -> pictures), and what to do."""
+    if not unused:
+        return DataError(
+            f"no picture of {dataset} has a region that an expert drew, and maps are compared with those; give a data "
+            "set with boxes or masks (docs/datasets.md), or measure this one with `whyray evaluate faithfulness`"
+        )
+    drawn = sorted(unused, key=lambda name: -unused[name])
+    return DataError(
+        f"no picture of {dataset} has a region of {listed(wanted)}; regions there: "
+        f"{listed([f'{name} ({unused[name]})' for name in drawn])}; say what they count as, such as "
+        f"--map {wanted[0]}={drawn[0]}"
+    )
 
 
 def located(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..contracts import Classifier, Dataset, Explainer
-from ..errors import DataError, SettingError, UnmetNeed
+from ..errors import DataError, SettingError, UnmetNeed, listed
 from ..types import Report
 from ._changes import WhatIf
 from ._counterfactual_bench import Bench, Pictured
@@ -70,7 +70,7 @@ def evaluate_counterfactual(
     bench = Bench(maker, painter, dataset, plan, wanted, autoencoders)
     pictures = bench.measure(plan.chosen(dataset.cases()), report)
     if not pictures:
-        raise DataError(f"no picture of {dataset.name} shows any of {', '.join(wanted)[:120]}; give other pictures")
+        raise DataError(f"no picture of {dataset.name} shows any of {listed(tuple(wanted))}; give other pictures")
     disturbed = robustness(bench, pictures, report)
     names = bench.maps()
     labels = Labels(

@@ -11,7 +11,7 @@ from ..engine.passes import predict
 from ..errors import DataError, WhyrayError
 from ..findings import facts as finding_facts
 from ..types import Case, Radiograph, Report, array_hash
-from ._located import VERSION, how, located, truths
+from ._located import VERSION, how, located, nothing_drawn, truths
 from ._mapped import mapped
 from ._maps import Maker, attributions
 from ._tables import Tables, tables
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 CONTROLS = ("edges", "centre", "random")
 DEFAULT = ("gradcam", "lime", "lrp", "shap")
 TUNING_CASES = 100  # validation pictures with a region on which thresholds are tuned, at most
+TUNING = (
+    "thresholds of the mode tuned come from the validation split ({all} pictures): its first {most} with a region are "
+    "read, and the count ends early where fewer have one; what an earlier run made is not counted again"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +121,9 @@ def evaluate_localisation(
     cases = plan.chosen(dataset.cases())
     measured = bench.measure(cases, report)
     if not any(s.truth for s in measured.subjects):
-        seen = ", ".join(f"{r} ({n})" for r, n in measured.unused.items()) or "none"
-        raise DataError(
-            f"no picture of {dataset.name} has a region of {', '.join(wanted)[:120]}; regions there: {seen}; "
-            "name them with --map FINDING=REGION"
-        )
-    tuning, why_not = _tuning(bench, dataset, cases, report)
+        raise nothing_drawn(dataset.name, tuple(wanted), measured.unused)
+    tuning, failed, why_not = _tuning(bench, dataset, cases, report)
+    measured = replace(measured, failures=(*measured.failures, *failed))
     labels = tuple(label for label in asked if label not in maker.skipped)
     controls = tuple(label for label in labels if asked[label].control)
     facts = {
@@ -185,7 +186,11 @@ class _Bench:
         self.classifier = maker.classifier
 
     def measure(self, cases: Sequence[Case], report: Report, at_most: int | None = None) -> Measured:
-        """Have the scores of all cases in the store, a batch of radiographs at a time."""
+        """Have the scores of all cases in the store, a batch of radiographs at a time.
+
+        ``at_most``: stop at so many pictures with a region or a false call, and count those that are not kept from
+        before; else every picture is counted.
+        """
         subjects: list[Subject] = []
         failures: list[str] = []
         unused: dict[str, int] = {}
@@ -214,7 +219,10 @@ class _Bench:
                 group += cells
             done = run([group], lambda missing: self._scored(missing, failures), self.maker.store)
             made, kept = made + done.made, kept + done.kept
-            report(min(start + self.plan.batch, len(cases)), len(cases), "pictures")
+            if at_most is None:
+                report(min(start + self.plan.batch, len(cases)), len(cases), "pictures")
+            elif done.made:
+                report(min(len(subjects), at_most), min(at_most, len(cases)), "pictures of the validation split")
         return Measured(tuple(subjects), read, tuple(failures), unused, unmarked, made, kept)
 
     def _subject(self, case: Case) -> tuple[Subject, list[Cell], set[str]]:
@@ -276,16 +284,17 @@ class _Bench:
 
 def _tuning(
     bench: _Bench, dataset: Dataset, cases: Sequence[Case], report: Report
-) -> tuple[tuple[Subject, ...], str | None]:
-    """Pictures of the validation split to tune thresholds on, or why there are none."""
+) -> tuple[tuple[Subject, ...], tuple[str, ...], str | None]:
+    """Pictures of the validation split to tune thresholds on, which could not be read, and why there are none."""
     if "tuned" not in bench.plan.localisation.modes:
-        return (), None
+        return (), (), None
     if any(case.split == "val" for case in cases):
-        return (), "the pictures that are scored include the validation split; score #test"
+        return (), (), "the pictures that are scored include the validation split; score #test"
     try:
         validation = replace(bench.plan, limit=None).chosen(getattr(dataset, "whole", dataset).cases("val"))
     except DataError as error:
-        return (), str(error)
-    found = bench.measure(validation, report, TUNING_CASES).subjects
-    marked = tuple(s for s in found if s.truth)[:TUNING_CASES]
-    return marked, None if marked else "the validation split has no regions of these findings"
+        return (), (), str(error)
+    report(0, 0, TUNING.format(most=min(TUNING_CASES, len(validation)), all=len(validation)))
+    found = bench.measure(validation, report, TUNING_CASES)
+    marked = tuple(s for s in found.subjects if s.truth)[:TUNING_CASES]
+    return marked, found.failures, None if marked else "the validation split has no regions of these findings"
