@@ -15,6 +15,7 @@ import pytest
 from outcome import Outcome
 from PIL import Image
 
+from whyray.cli import show
 from whyray.datasets.phantom import phantom_case
 
 WORDS = ("evaluate", "localisation", "-m", "analytic", "-x", "gradcam", "--threads", "1")
@@ -108,12 +109,15 @@ def test_a_bad_picture_costs_only_itself(run: Callable[..., Outcome], tmp_path: 
     ("words", "said"),
     [
         (["-d", "phantom:test=2#test", "--map", "cardiomegaly"], "FINDING=REGION"),
-        (["-d", "phantom:test=2#test", "--mode", "otsu"], "otsu_filled"),
+        (
+            ["-d", "phantom:test=2#test", "--mode", "otzu_filed"],
+            "modes 'otzu_filed' is no choice; did you mean otsu_filled?",
+        ),
         (["-d", "phantom:test=2#test", "--sign", "both"], "positive"),
         (["-d", "phantom:test=2#test", "-x", "gradcamm"], "gradcam"),
         (["-d", "phantom:test=2#test", "-f", "hernia"], "finding of analytic"),
         (["-d", "phantom:test=2#test", "--where", "dataset"], "FACT=VALUE"),
-        ([], "dataset"),
+        ([], "no data set came; name one: -d phantom#test"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_work(
@@ -198,3 +202,16 @@ def test_each_picture_that_a_classifier_cannot_be_measured_on_is_named(
     (tmp_path / "0.png").unlink(), (tmp_path / "3.png").unlink()
     code, out, err = run(*words, *more)
     assert code == 2 and not out and err.count("error: p") == 4 and "none of 4" in err
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_sentence_about_the_work_is_printed_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with show.progress("evaluate") as report:
+        report(1, 3, "pictures")
+        report(0, 0, "a second count begins")
+        report(2, 3, "pictures")
+    err = capsys.readouterr().err
+    assert err.count("a second count begins") == 1 and (terminal or "of" not in err)

@@ -145,6 +145,8 @@ def plan_with(path: str | Path | None, changes: Mapping[str, Any]) -> Evaluation
     for key, value in changes.items():
         both = isinstance(value, Mapping) and isinstance(values.get(key), Mapping)
         values[key] = {**values[key], **value} if both else value
+    if "dataset" not in values:
+        raise SettingError('no data set came; name one: -d phantom#test, -d folder:PATH, dataset = "..." in the plan')
     return plan_from(values, Path(path).name if path else "plan")
 
 

@@ -10,9 +10,12 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import SettingError, suggestion
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 T = TypeVar("T")
 
@@ -46,11 +49,22 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             try:
                 out[key] = TypeAdapter(hints[key]).validate_python(value)
             except ValidationError as error:
-                raise SettingError(f"{where}.{key} = {value!r:.60}: {error.errors()[0]['msg']}") from None
+                raise _wrong(f"{where}.{key}", value, error) from None
     missing = [n for n, f in fields.items() if n not in out and _required(f)]
     if missing:
         raise SettingError(f"{where} lacks the setting {missing[0]!r}")
     return cls(**out)
+
+
+def _wrong(where: str, value: Any, error: ValidationError) -> SettingError:
+    """A value of the wrong kind: one that is none of a few choices, with the nearest of them, or pydantic's words."""
+    first = error.errors()[0]
+    if first["type"] != "literal_error":
+        return SettingError(f"{where} = {value!r:.60}: {first['msg']}")
+    choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+    return SettingError(
+        f"{where.rpartition('.')[2]} {first['input']!r:.60} is no choice; {suggestion(str(first['input']), choices)}"
+    )
 
 
 @dataclass(frozen=True)
