@@ -58,6 +58,7 @@ def test_findings_are_corrected_by_holm_among_themselves() -> None:
     every, *each = r.by_finding(pairs, CONFIDENCE, "all")
     assert every.finding == "all" and np.isnan(every.p_holm) and [g.finding for g in each] == ["edema", "mass"]
     np.testing.assert_allclose([g.p_holm for g in each], holm([g.p for g in each]))
+    np.testing.assert_allclose([g.p_pairs_holm for g in each], holm([g.p_pairs for g in each]))
     assert all(g.p < 0.05 and g.p_holm >= g.p for g in each)
 
 
@@ -241,3 +242,13 @@ def test_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "ratings.csv"
     path.write_text("\ufeff" + ",".join(COLUMNS) + "\nr1, 2 ,c7,maps,FP,,confidence,3.5\n", encoding="utf-8")
     assert read_ratings(path) == [Rating("r1", "2", "c7", "maps", False, "all", "confidence", 3.5)]
+
+
+def test_signed_rank_is_its_exact_permutation_test() -> None:
+    gaps = np.array([1.1, -0.4, 2.3, 0.7, 3.1, -1.6])
+    ranks = np.argsort(np.argsort(np.abs(gaps))) + 1
+    observed = min(ranks[gaps > 0].sum(), ranks[gaps < 0].sum())
+    sums = [sum(rank for rank, up in zip(ranks, signs) if up) for signs in itertools.product((0, 1), repeat=6)]
+    exact = np.mean([min(s, 21 - s) <= observed for s in sums])
+    assert r.signed_rank_p(gaps) == pytest.approx(exact)
+    assert r.signed_rank_p(np.zeros(3)) == 1.0 and np.isnan(r.signed_rank_p(np.empty(0)))

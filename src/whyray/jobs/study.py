@@ -54,13 +54,13 @@ class Study:
     def lines(self) -> Iterator[str]:
         """The same for people."""
         yield f"gain of {self.arms[1]!r} over {self.arms[0]!r}, with 95 % intervals over readers and cases"
-        columns = f"{'mean':>6} {'interval':<18}{'p':>8}{'p Holm':>8}{'effect':>8}"
+        columns = f"{'mean':>6} {'interval':<18}{'p':>8}{'Holm':>8}{'p pairs':>9}{'Holm':>8}{'effect':>8}"
         yield f"  {'question':<16}{'predictions':<13}{'finding':<20}{'n':>5}  {columns}"
         for g in self.gains:
             head = f"  {g.question[:15]:<16}{g.slice:<13}{g.finding[:19]:<20}{g.n:>5}"
-            holm = "-" if g.p_holm != g.p_holm else f"{g.p_holm:.4f}"
-            interval = f"[{g.low:+.3f}, {g.high:+.3f}]"
-            yield f"{head}  {g.difference:>+6.3f} {interval:<18}{g.p:>8.4f}{holm:>8}{g.effect:>+8.2f}"
+            holm, of_pairs = ("-" if q != q else f"{q:.4f}" for q in (g.p_holm, g.p_pairs_holm))
+            tests = f"{g.p:>8.4f}{holm:>8}{g.p_pairs:>9.4f}{of_pairs:>8}"
+            yield f"{head}  {g.difference:>+6.3f} {f'[{g.low:+.3f}, {g.high:+.3f}]':<18}{tests}{g.effect:>+8.2f}"
         for r in self.reliance:
             yield (
                 f"over-reliance, {r['question']}: {r['gain_on_right']:+.3f} on right (n = {r['n_right']}), "

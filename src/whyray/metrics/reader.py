@@ -57,6 +57,8 @@ class Gain:
     """second - first: mean, standard deviation of the pairs, 95 % interval over readers and cases.
 
     p         of no gain (``crossed_p``): readers and cases are both a sample; p_holm among the findings.
+    p_pairs   of Wilcoxon's signed-rank test, as published reader studies have it: it takes pairs as independent, and is
+              too small where readers share cases; p_pairs_holm among the findings.
     effect    matched-pairs rank-biserial correlation, -1..1 (Kerby, 2014): share of rank sums for minus against.
     readers, cases  how many of each; ``note`` says when they are too few for the interval to speak of others.
     """
@@ -74,8 +76,10 @@ class Gain:
     low: float
     high: float
     p: float
+    p_pairs: float
     effect: float
     p_holm: float = float("nan")
+    p_pairs_holm: float = float("nan")
     note: str = ""
 
 
@@ -128,6 +132,7 @@ def gain(
         low=low,
         high=high,
         p=crossed_p(gaps, pairs),
+        p_pairs=signed_rank_p(gaps),
         effect=rank_biserial(gaps),
         note=few,
     )
@@ -172,6 +177,15 @@ def crossed_means(values: Array, pairs: Pairs, replicates: int = REPLICATES, see
     whole = weights @ present
     out: Array = np.divide(sums, whole, out=np.full(replicates, np.nan), where=whole > 0)
     return out
+
+
+def signed_rank_p(gaps: Array) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test (zeros left out, ties share their rank); NaN without pairs."""
+    from scipy.stats import wilcoxon
+
+    if not len(gaps):
+        return float("nan")
+    return float(wilcoxon(gaps).pvalue) if np.any(gaps) else 1.0
 
 
 def crossed_p(gaps: Array, pairs: Pairs) -> float:
@@ -231,8 +245,11 @@ def by_finding(pairs: Pairs, question: str, slice_: str, replicates: int = REPLI
     if len(names) < 2:
         return [every]
     each = [gain(pairs.where(pairs.findings == f), question, f, slice_, replicates, seed) for f in names]
-    adjusted = holm([g.p for g in each])
-    return [every, *(replace(g, p_holm=float(q)) for g, q in zip(each, adjusted, strict=True))]
+    adjusted = zip(holm([g.p for g in each]), holm([g.p_pairs for g in each]), strict=True)
+    return [
+        every,
+        *(replace(g, p_holm=float(q), p_pairs_holm=float(r)) for g, (q, r) in zip(each, adjusted, strict=True)),
+    ]
 
 
 def power(n: int, difference: float, sd: float, *, alpha: float = 0.05, design_effect: float = 1.0) -> float:
