@@ -79,6 +79,19 @@ def test_a_side_is_held_against_the_map(audience: str) -> None:
     assert rely == [False, True, False]
 
 
+@pytest.mark.parametrize("audience", ["clinician", "lay"])
+def test_a_zone_is_held_against_the_map(audience: str) -> None:
+    spec, seen = f"ratchet:audience={audience},uncalled=true", on_the_right("pneumonia")
+    low = dataclasses.replace(seen, values=np.array([[0.0, 0.0], [1.0, 1.0]]))
+    top, _ = said("A patch in the upper part of the right lung.", spec, seen=low)
+    bottom, _ = said("A patch low in the right lung.", spec, seen=low)
+    none, _ = said("A patch in the right lung.", spec, seen=low)
+    assert bottom.checks["evidence_in_zone"] > 0.5 > 0.1 > top.checks["evidence_in_zone"]
+    assert "evidence_in_zone" not in none.checks
+    rely = [any("not rely on the " in n and "side" not in n for n in s.notes) for s in (top, bottom, none)]
+    assert rely == [True, False, False]
+
+
 def test_what_the_classifier_does_not_call_is_not_spoken_of() -> None:
     called = {p.finding: p.positive for p in whyray.explain(MODEL, PICTURE, explainers=["centre"]).predictions}
     for finding in ("pneumonia", "nodule"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 import whyray
@@ -17,7 +18,7 @@ from whyray.cli.app import app
 from whyray.contracts import Context
 from whyray.errors import SettingError, UnmetNeed
 from whyray.explainers import _template_facts as gathered
-from whyray.explainers._place import Place, alike, place
+from whyray.explainers._place import Place, against, alike, in_zones, lungs, place
 from whyray.explainers._template_words import AUDIENCES, in_hundred, likelihood, percent, said, words
 from whyray.explainers.centre import bump
 from whyray.explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
@@ -27,6 +28,7 @@ from whyray.metrics._wording import grade
 from whyray.registry import explainer
 from whyray.types import Case, Prediction, Provenance, Radiograph
 
+Floats = NDArray[np.float64]
 SIDE = 120
 CHEST = Chest(middle=0.5, half=0.4, top=0.1, bottom=0.9)
 MADE = Provenance("gradcam", 1, {}, 0, "", "", "", "", 0.0, "")
@@ -49,7 +51,8 @@ def test_the_patients_left_is_on_the_pictures_right() -> None:
     assert (place(blob((0.75, 0.2)), CHEST).side, place(blob((0.75, 0.2)), CHEST).zones) == ("left", ("upper",))
     both = place(blob((0.25, 0.5), (0.75, 0.5)), CHEST)
     assert (both.side, both.zones) == ("both", ("middle",))
-    assert place(blob((0.5, 0.8)), CHEST).side == "middle"
+    middle = place(blob((0.5, 0.8)), CHEST)
+    assert (middle.side, middle.zones) == ("middle", ("lower",))
     tall = place(blob((0.25, 0.25), (0.25, 0.5)), CHEST)
     assert (tall.side, tall.zones) == ("right", ("upper", "middle"))
 
@@ -69,6 +72,66 @@ def test_no_place_is_named_that_the_map_does_not_support(
 ) -> None:
     found = place(attribution, where, sided=False)
     assert (found.side, found.zones, found.why) == ("", (), why)
+
+
+def test_what_a_place_holds_is_counted_there_alone() -> None:
+    def mass(where: Callable[[Floats, Floats], NDArray[np.bool_]], made: Attribution) -> float:
+        y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
+        return float(made.values[where(x, y)].sum() / made.values.sum())
+
+    third = (CHEST.bottom - CHEST.top) / 3 + CHEST.top
+    beside = blob(*[(0.5, 0.2)] * 2, (0.5, 0.8), *[(0.25, 0.2)] * 2)
+    found = place(beside, CHEST)
+    assert (found.side, found.zones) == ("middle", ()), "near the midline and in the upper zone lies less than half"
+    assert found.share == pytest.approx(mass(lambda x, _y: np.abs(x - 0.5) < CHEST.half / 4, beside), abs=0.02)
+    assert in_zones(beside, CHEST, ("upper",)) == pytest.approx(mass(lambda _x, y: y < third, beside), abs=0.02)
+    assert in_zones(beside, CHEST, ("upper", "middle", "lower")) == pytest.approx(found.inside)
+    near = blob((0.5, 0.2), (0.5, 0.2), (0.5, 0.2), (0.75, 0.8))
+    central = place(near, CHEST)
+    assert (central.side, central.zones) == ("middle", ("upper",))
+    assert central.share == pytest.approx(
+        mass(lambda x, y: (y < third) & (np.abs(x - CHEST.middle) < CHEST.half / 4), near), abs=0.02
+    )
+
+
+def test_a_middle_that_holds_less_than_half_does_not_hide_a_side() -> None:
+    outer, aside = [(0.85, 0.3)] * 3, [(0.5, 0.99)]
+    found = place(blob(*[(0.54, 0.45)] * 3, *outer, *aside, sigma=0.03), CHEST)
+    assert (found.side, found.zones) == ("left", ("upper", "middle")) and found.share > 0.8
+
+
+def test_where_nearly_all_evidence_is_against_no_place_is_named() -> None:
+    signed = dataclasses.replace(blob((0.25, 0.8)), values=blob((0.25, 0.8)).values, signed=True)
+    doubt = dataclasses.replace(signed, values=signed.values - 19 * blob((0.75, 0.2)).values)
+    assert (against(signed), against(doubt)) == (0, pytest.approx(0.95, abs=0.005))
+    assert place(signed, CHEST).side == "right" and place(doubt, CHEST) == Place(why="against")
+    assert against(dataclasses.replace(doubt, signed=False)) == 0
+    assert place(dataclasses.replace(signed, values=-signed.values), CHEST).why == "against"
+    facts = gathered.facts_of(PICTURE, CHEST, NODULE, "nodule", earlier(doubt))
+    assert isinstance(facts, gathered.Facts)
+    assert "Nearly all the evidence in the map speaks against it" in said(facts, "clinician")[0]
+    assert "lowered the score" in said(facts, "lay")[0]
+
+
+def test_evidence_outside_the_chest_is_told_from_a_third_on() -> None:
+    small = Chest(0.5, 0.4, 0.1, 0.7)
+    inside, outside = (0.3, 0.2), (0.3, 0.95)
+    assert place(blob(*[inside] * 3, outside), small).astray is False
+    half = place(blob(*[inside] * 3, *[outside] * 2), small)
+    assert half.astray and half.inside == pytest.approx(0.6, abs=0.05)
+    facts = gathered.facts_of(PICTURE, small, NODULE, "nodule", earlier(blob(*[inside] * 3, *[outside] * 2)))
+    assert isinstance(facts, gathered.Facts) and facts.place == half
+    numbers = percent(half.share), percent(1 - half.inside)
+    told = "{} of the evidence for it lies in the right upper zone, {} outside the chest.".format(*numbers)
+    assert told in said(facts, "clinician")[0]
+    assert "much of it lies outside the chest" in said(facts, "lay")[0]
+    assert not place(blob(inside, *[outside] * 3), small).astray, "it is said in other words"
+
+
+def test_no_lungs_are_sought_in_a_lateral_picture() -> None:
+    picture = whyray.load_dataset("phantom:train=1,val=1,test=1").cases("test")[0].radiograph()
+    assert lungs(picture) == chest(picture.pixels) is not None
+    assert lungs(dataclasses.replace(picture, view="LATERAL")) is None
 
 
 def test_a_finding_without_a_side_gets_none() -> None:
@@ -137,7 +200,9 @@ def test_numbers_of_each_reader() -> None:
 
 # every branch of the wording, for every finding
 PLACES = [
-    *(Place(why=why) for why in ("empty", "outside", "view", "spread")),  # type: ignore[arg-type]
+    *(Place(why=why) for why in ("empty", "outside", "view", "spread", "against")),  # type: ignore[arg-type]
+    Place(inside=0.6, why="spread"),
+    Place("right", ("lower",), 0.55, 0.6),
     *(
         Place(side, zones, 0.7, 0.9)  # type: ignore[arg-type]
         for side in ("", "left", "right", "both", "middle")

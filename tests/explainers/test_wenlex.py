@@ -16,9 +16,10 @@ from quadrants import Quadrants, Spelled, example, picture
 import whyray
 from whyray.contracts import Context, cells_to_pixels
 from whyray.errors import SettingError, UnmetNeed
+from whyray.explainers._named_place import NamedPlace
 from whyray.explainers._round_trip import FEW, Example, Reader, RoundTrip, Said
 from whyray.explainers._template_words import AUDIENCES
-from whyray.explainers._wenlex_words import notes, side_share, words
+from whyray.explainers._wenlex_words import notes, words
 from whyray.explainers.wenlex import Wenlex
 from whyray.explanations import Attribution, Statement
 from whyray.metrics._wording import grade
@@ -215,29 +216,22 @@ def test_an_audience_without_examples_says_which_there_are() -> None:
         Wenlex(audience="friend")  # type: ignore[arg-type]
 
 
-def test_the_side_is_compared_with_the_map() -> None:
-    radiograph = picture(*SEEN)
-    (right,) = of_map("nodule", radiograph, MAP).values()
-    assert [side_share(s, right) for s in ("right", "left", "both")] == pytest.approx([0.75, 0.25, 0.25])
-    (none,) = of_map("nodule", radiograph, -MAP).values()
-    assert isinstance(none, Attribution)
-    assert all(
-        math.isnan(share) for share in (side_share("", right), side_share("left", none), side_share("left", None))
-    )
-
-
 TRIPS = [RoundTrip(w, z, 0.8, same) for w in (0.85, 0.9) for z in (0.7, 0.95) for same in (True, False)]
 EXAMPLES = [Example("A small patch is seen near the top of the lung.", 0.9, same, 5) for same in (True, False)]
-SIDES = [("", math.nan), ("left", 0.9), ("right", 0.2), ("both", 0.5), ("both", 0.1)]
+PLACES = [
+    NamedPlace(side, share, zones, within)
+    for side, share in [("", math.nan), ("left", 0.9), ("right", 0.2), ("both", 0.5), ("both", 0.1)]
+    for zones, within in [((), math.nan), (("lower",), 0.9), (("upper", "middle"), 0.2), (("upper",), math.nan)]
+]
 
 
 @pytest.mark.parametrize("audience", AUDIENCES)
 def test_every_note_has_its_words_in_both_registers(audience: Any) -> None:
     for trip in TRIPS:
         for nearest in EXAMPLES:
-            for side, share in SIDES:
+            for place in PLACES:
                 for called in (True, False):
-                    told = notes(Said("nodule", "Text.", trip, nearest), side, share, called, audience)
+                    told = notes(Said("nodule", "Text.", trip, nearest), place.notes(audience), called, audience)
                     assert all(n[0].isupper() and n.endswith(".") and "nan" not in n.split() for n in told)
                     assert not any({"{", "}"} & set(n) or "  " in n for n in told)
                     assert audience == "clinician" or grade(" ".join(told)) <= 8, told

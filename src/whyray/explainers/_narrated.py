@@ -13,8 +13,9 @@ from ..explanations import Explanation, Statement
 from ..networks.decoding import Decoding, Written
 from ..types import Provenance, Radiograph
 from ._cited import NO_WORDS, Speaking, cited, doubts, map_of, probabilities, rests_on, words
+from ._named_place import named_place
+from ._place import lungs
 from ._template_words import AUDIENCES, Audience
-from ._wenlex_words import side_notes, side_share
 
 if TYPE_CHECKING:
     from ..models._narrators import Sentences
@@ -34,14 +35,15 @@ class Narrated(Explainer):
 
     It rests on the explanations of the finding, and of what the sentence cites, that were made before it. Checks:
     "log_probability" (mean a token), "ended" (0 where the sentence was cut off), "evidence_on_side" (share of the
-    positive evidence of gradcam on the side that the sentence names), "reading_grade" (Flesch-Kincaid, years of
-    school), and for what the sentence cites "probability_lung_opacity" ... where the classifier predicts it.
+    positive evidence of gradcam on the side that the sentence names), "evidence_in_zone" (the same in the zones that it
+    names, as template finds them), "reading_grade" (Flesch-Kincaid, years of school), and for what the sentence cites
+    "probability_lung_opacity" ... where the classifier predicts it.
     """
 
     kind: ClassVar[str] = "statement"
     needs: ClassVar[frozenset[Capability]] = frozenset({"features"})
     requires: ClassVar[tuple[str, ...]] = ("gradcam",)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     cost: ClassVar[float] = 10.0
     network: ClassVar[Literal["dpt", "ratchet", "tienet"]]
 
@@ -120,13 +122,11 @@ class _Picture(Speaking):
     def statement(self, finding: str, text: str, written: Written, provenance: Provenance) -> Statement:
         """With what it cites beside what the classifier says of that."""
         from ..metrics._wording import grade
-        from ..text.attributes import side_of
 
         audience = self.audience
         evidence, table = cited(text, finding, audience), words()[audience]
         known = probabilities(evidence, self.logits, self.asked.classifier.card)
-        side = side_of(text)
-        share = side_share(side, map_of(self.asked.context, self.radiograph, finding))
+        place = named_place(text, map_of(self.asked.context, self.radiograph, finding), lungs(self.radiograph))
         held = {"uncalled": not self.called(finding), "cut": not written.ended, "learned": True}
         return Statement(
             finding=finding,
@@ -134,13 +134,13 @@ class _Picture(Speaking):
             checks={
                 "log_probability": written.score,
                 "ended": float(written.ended),
-                **({"evidence_on_side": share} if side else {}),
+                **place.checks(),
                 "reading_grade": round(grade(text), 1),
                 **{f"probability_{f}": p for f, p in known.items()},
             },
             notes=(
                 *doubts(evidence, known, audience),
-                *side_notes(side, share, audience),
+                *place.notes(audience),
                 *(table[key] for key, on in held.items() if on),
             ),
             text=text,

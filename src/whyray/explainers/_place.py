@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..explanations import Attribution, resample
+from ..text.attributes import ZONES, Zone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..io.frontal import Chest
+    from ..types import Radiograph
 
     Floats = NDArray[np.float64]
 
 Side = Literal["", "left", "right", "both", "middle"]
-Zone = Literal["upper", "middle", "lower"]
-ZONES: tuple[Zone, ...] = ("upper", "middle", "lower")
-GRID = 96  # samples along each side of the picture
+GRID = 192  # samples along each side of the picture; cells of a map of 224 are all seen
+NEARLY_ALL = 0.9  # of all evidence against the finding: what is left for it explains nothing
+MUCH = 1 / 3  # of the positive evidence, outside the chest: told beside the place
 MARGIN = 0.05  # the chest is a little larger than the lungs, and they are not found to the pixel
 INSIDE = 0.5  # least share of the evidence over the chest for a place to be named
 NAMED = 0.5  # least share of the evidence that a named place holds
@@ -36,14 +38,27 @@ class Place:
     zones   neighbouring thirds of the lungs' height; () = the map supports none.
     share   of all positive evidence: what lies there.
     inside  of all positive evidence: what lies over the chest.
-    why     why nothing is said: "empty" map, "outside" the chest, "view" (no upright frontal chest), "spread", or "".
+    why     why nothing is said: "empty" map, "against" (nearly all evidence is), "outside" the chest, "view" (no
+            upright frontal chest), "spread", or "".
     """
 
     side: Side = ""
     zones: tuple[Zone, ...] = ()
     share: float = 0.0
     inside: float = 0.0
-    why: Literal["", "empty", "outside", "view", "spread"] = ""
+    why: Literal["", "empty", "against", "outside", "view", "spread"] = ""
+
+    @property
+    def astray(self) -> bool:
+        """Whether much of the positive evidence lies outside the chest although a place is named."""
+        return self.why in ("", "spread") and 1 - self.inside >= MUCH
+
+
+def lungs(radiograph: Radiograph) -> Chest | None:
+    """Where the lungs lie in a radiograph; None for what is not an upright frontal one."""
+    from ..io.frontal import chest
+
+    return None if radiograph.view == "LATERAL" else chest(radiograph.pixels)
 
 
 def place(attribution: Attribution, chest: Chest | None, sided: bool = True) -> Place:
@@ -53,23 +68,19 @@ def place(attribution: Attribution, chest: Chest | None, sided: bool = True) -> 
     chest  where the lungs lie in the picture (``io.frontal.chest``), None for what is no frontal radiograph. In a
     frontal radiograph the patient's left is on the picture's right.
     """
-    positive = on_grid(attribution)
-    total = positive.sum()
-    if not total > 0:
+    if against(attribution) >= NEARLY_ALL:
+        return Place(why="against")
+    if not on_grid(attribution).sum() > 0:
         return Place(why="empty")
     if chest is None:
         return Place(why="view")
-    middle = (np.arange(GRID) + 0.5) / GRID
-    across = ((middle - chest.middle) / chest.half)[None, :]
-    down = ((middle - chest.top) / (chest.bottom - chest.top))[:, None]
-    over = (np.abs(across) <= 1 + MARGIN) & (down >= -MARGIN) & (down <= 1 + MARGIN)
-    mass = np.where(over, positive, 0) / total
+    mass, across, down = _over(attribution, chest)
     inside = float(mass.sum())
     if inside < INSIDE:
         return Place(inside=inside, why="outside")
     side = _side(mass, across[0]) if sided else ""
-    zones = _zones(mass * _half(side, across), down[:, 0])
-    narrowest_first: list[tuple[Side, tuple[Zone, ...]]] = [(side, zones), (side, ()), ("", zones)]
+    here, all_over = (_zones(mass * _half(s, across), down[:, 0]) for s in (side, ""))
+    narrowest_first: list[tuple[Side, tuple[Zone, ...]]] = [(side, here), (side, ()), ("", all_over)]
     for some_side, some_zones in narrowest_first:
         rows = np.isin(_thirds(down[:, 0]), [ZONES.index(z) for z in some_zones or ZONES])
         share = float((mass * _half(some_side, across))[rows].sum())
@@ -78,12 +89,42 @@ def place(attribution: Attribution, chest: Chest | None, sided: bool = True) -> 
     return Place(inside=inside, why="spread")
 
 
+def in_zones(attribution: Attribution, chest: Chest, zones: tuple[Zone, ...]) -> float:
+    """Share of a map's positive evidence, all of which is not 0, that lies over these thirds of the chest."""
+    mass, _, down = _over(attribution, chest)
+    return float(mass[np.isin(_thirds(down[:, 0]), [ZONES.index(z) for z in zones])].sum())
+
+
+def against(attribution: Attribution) -> float:
+    """Share of all evidence in a map that speaks against the finding; 0 of a map without a sign, or of an empty one."""
+    if not attribution.signed:
+        return 0.0
+    values = _sampled(attribution)
+    total = float(np.abs(values).sum())
+    return float(np.maximum(-values, 0).sum()) / total if total > 0 else 0.0
+
+
 def on_grid(attribution: Attribution) -> Floats:
     """The positive part of a map, sampled on ``GRID x GRID`` points spread over the picture; 0 outside the crop."""
+    return np.maximum(_sampled(attribution), 0)
+
+
+def _over(attribution: Attribution, chest: Chest) -> tuple[Floats, Floats, Floats]:
+    """The share of all positive evidence at each point, 0 off the chest; the points' ``across [1, GRID]`` (-1 and 1 at
+    the lungs' outer edges) and ``down [GRID, 1]`` (0 at their top, 1 at their bottom)."""
+    positive = on_grid(attribution)
+    middle = (np.arange(GRID) + 0.5) / GRID
+    across = ((middle - chest.middle) / chest.half)[None, :]
+    down = ((middle - chest.top) / (chest.bottom - chest.top))[:, None]
+    over = (np.abs(across) <= 1 + MARGIN) & (down >= -MARGIN) & (down <= 1 + MARGIN)
+    return np.where(over, positive, 0) / positive.sum(), across, down
+
+
+def _sampled(attribution: Attribution) -> Floats:
     h, w = attribution.source_shape
     scale = np.array([[GRID / w, 0, (GRID / w - 1) / 2], [0, GRID / h, (GRID / h - 1) / 2], [0, 0, 1]])
     values = resample(attribution.values, scale @ attribution.to_source, (GRID, GRID))
-    return np.maximum(np.nan_to_num(values.astype(np.float64)), 0)
+    return np.nan_to_num(values.astype(np.float64))
 
 
 def alike(first: Attribution, second: Attribution) -> float:
@@ -97,10 +138,11 @@ def alike(first: Attribution, second: Attribution) -> float:
 
 
 def _side(mass: Floats, across: Floats) -> Side:
+    """Of the shares ``[GRID, GRID]`` of the positive evidence at points ``across [GRID]`` the chest."""
     columns = mass.sum(axis=0)
     right, left = float(columns[across < -CENTRAL].sum()), float(columns[across > CENTRAL].sum())
     beside = right + left
-    if beside <= (1 - IN_THE_MIDDLE) * columns.sum():
+    if columns.sum() - beside >= IN_THE_MIDDLE:
         return "middle"
     if max(right, left) >= ONE_SIDE * beside:
         return "right" if right > left else "left"
@@ -108,7 +150,9 @@ def _side(mass: Floats, across: Floats) -> Side:
 
 
 def _half(side: Side, across: Floats) -> NDArray[np.bool_]:
-    """Which columns ``[1, GRID]`` belong to a side; the middle and both sides are all of them."""
+    """Which columns ``[1, GRID]`` belong to a side; both sides are all of them."""
+    if side == "middle":
+        return np.abs(across) <= CENTRAL
     if side == "right":
         return across < 0
     return across > 0 if side == "left" else np.ones_like(across, bool)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import bisect
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
 from ..io.records import display_name
+from ..text.attributes import Zone
 from ._place import Place
 from ._template_facts import Facts
 
@@ -65,9 +67,9 @@ class _Speaker:
     def place(self) -> list[str]:
         """Where the evidence lies, as far as the map supports it."""
         found = self.facts.place
-        if found.why:
-            return [self.fill(found.why, inside=percent(found.inside))]
-        return [self.fill("place", share=percent(found.share), where=self.where(found))]
+        key = (found.why or "place") + ("_astray" if found.astray else "")
+        shares = {"share": percent(found.share), "inside": percent(found.inside), "outside": percent(1 - found.inside)}
+        return [self.fill(key, where="" if found.why else where(found, self.audience), **shares)]
 
     def sign(self) -> list[str]:
         """The evidence label that a called finding rests on."""
@@ -112,11 +114,10 @@ class _Speaker:
             return []
         if abs(found.after - found.before) < HARDLY:
             return [self.fill("still")]
-        where = found.place
         changed = (
             self.fill("changed_spread")
-            if where.why
-            else self.fill("changed", share=percent(where.share), where=self.where(where))
+            if found.place.why
+            else self.fill("changed", share=percent(found.place.share), where=where(found.place, self.audience))
         )
         key = "falls" if found.after < found.before else "rises"
         return [self.fill(key, before=self.number(found.before), after=self.number(found.after), changed=changed)]
@@ -138,16 +139,6 @@ class _Speaker:
         filled = {"likelihood": word, "control": control, "correlation": f"{correlation:.2f}"}
         return [table[name].format(**filled) for name, holds in held.items() if holds]
 
-    def where(self, found: Place) -> str:
-        """ "in the right lower zone"."""
-        table, side, zones = self.table["where"], found.side, found.zones
-        kind = "side" if side in OTHER else side
-        names = dict(zip(("first", "second"), zones, strict=False))
-        several = "two" if len(zones) == 2 else "each" if side == "both" else "one"
-        filled = {"side": side, "other": OTHER.get(side, ""), "zones": table[several].format(**names) if zones else ""}
-        key = "_".join(part for part in (kind, "zone" if zones else "") if part)
-        return str(table[key].format(**filled))
-
     def name(self, finding: str) -> str:
         """As this reader knows it, for the middle of a sentence."""
         return name_of(finding, self.audience)
@@ -161,6 +152,22 @@ class _Speaker:
     def fill(self, key: str, **values: str) -> str:
         """One sentence of the table."""
         return str(self.table[key].format(**values))
+
+
+def where(found: Place, audience: Audience) -> str:
+    """A place that is named, for the middle of a sentence: "in the right lower zone"."""
+    table, side, zones = words()[audience]["where"], found.side, found.zones
+    kind = "side" if side in OTHER else side
+    named = zones_named(zones, audience, each=side == "both") if zones else ""
+    key = "_".join(part for part in (kind, "zone" if zones else "") if part)
+    return str(table[key].format(side=side, other=OTHER.get(side, ""), zones=named))
+
+
+def zones_named(zones: Sequence[Zone], audience: Audience, *, each: bool = False) -> str:
+    """One or two zones: "upper and middle zones"; ``each``: of both sides."""
+    table = words()[audience]["where"]
+    several = "two" if len(zones) == 2 else "each" if each else "one"
+    return str(table[several].format(**dict(zip(("first", "second"), zones, strict=False))))
 
 
 def name_of(finding: str, audience: Audience) -> str:

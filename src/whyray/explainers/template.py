@@ -12,6 +12,7 @@ from ..engine.passes import predict
 from ..errors import SettingError, UnmetNeed
 from ..explanations import Explanation, Statement
 from ..types import Radiograph
+from ._place import lungs
 from ._template_facts import Facts, facts_of
 from ._template_words import AUDIENCES, Audience, said
 
@@ -27,6 +28,7 @@ class Template(Explainer):
     """
 
     kind: ClassVar[str] = "statement"
+    version: ClassVar[int] = 2
     requires: ClassVar[tuple[str, ...]] = ("gradcam",)
     paper: ClassVar[str] = "Words of likelihood: IPCC, Guidance Notes on Addressing Uncertainties, 2005"
 
@@ -40,18 +42,14 @@ class Template(Explainer):
         self, classifier: Classifier, radiographs: Sequence[Radiograph], findings: Sequence[str], context: Context
     ) -> list[dict[str, Explanation]]:
         """One Statement a finding; where there is no evidence, the reason is in ``context.abstained``."""
-        from ..io.frontal import chest
-
         if not any(label.partition(":")[0] == "gradcam" for _, _, label in context.earlier):
             raise UnmetNeed("template rests on the map of gradcam, which was not made")
         asked = Asked(self, classifier, radiographs, findings, context)
         results: list[dict[str, Explanation]] = []
         for i, (radiograph, predicted) in enumerate(zip(radiographs, predict(classifier, radiographs), strict=True)):
             started = time.monotonic()
-            predictions, lungs = {p.finding: p for p in predicted}, chest(radiograph.pixels)
-            if radiograph.view == "LATERAL":
-                lungs = None
-            found = {f: facts_of(radiograph, lungs, predictions, f, context.earlier) for f in findings}
+            predictions, chest = {p.finding: p for p in predicted}, lungs(radiograph)
+            found = {f: facts_of(radiograph, chest, predictions, f, context.earlier) for f in findings}
             made: dict[str, Explanation] = {}
             for finding, facts in found.items():
                 if isinstance(facts, str):

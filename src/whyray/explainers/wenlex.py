@@ -12,9 +12,11 @@ from ..errors import SettingError
 from ..explanations import Explanation, Statement
 from ..types import Provenance, Radiograph
 from ._cited import NO_WORDS, Speaking, cited, doubts, map_of, probabilities, rests_on
+from ._named_place import named_place
+from ._place import lungs
 from ._round_trip import BEAMS, Reader, Said, Wording
 from ._template_words import AUDIENCES, Audience, percent
-from ._wenlex_words import notes, side_share
+from ._wenlex_words import notes
 
 NO_GAIN = "read back by its words alone, the sentence on {words} tells no more of this picture than the diagnosis does"
 TOO_LITTLE = "read back by its words alone, the sentence on {words} keeps {kept} of what was meant, of {least} asked"
@@ -39,14 +41,15 @@ class Wenlex(Explainer):
     radiograph), "faithfulness_of_diagnosis" (the same from the diagnosis alone), "gain_kept" (share of the vector's
     gain over the diagnosis that the words keep), "label_kept" (1 where the call on the drawn picture is the same),
     "nearest_example" (cosine with the nearest sentence it learned from), "verbatim" (1 where it is that sentence),
-    "evidence_on_side" (share of the positive evidence of gradcam on the side that the sentence names), "reading_grade"
-    (Flesch-Kincaid, years of school, of the sentence), and "probability_lung_opacity" ... of what it cites.
+    "evidence_on_side" (share of the positive evidence of gradcam on the side that the sentence names),
+    "evidence_in_zone" (the same in the zones that it names, as template finds them), "reading_grade" (Flesch-Kincaid,
+    years of school, of the sentence), and "probability_lung_opacity" ... of what it cites.
     """
 
     kind: ClassVar[str] = "statement"
     needs: ClassVar[frozenset[Capability]] = frozenset({"features"})
     requires: ClassVar[tuple[str, ...]] = ("gradcam",)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     paper: ClassVar[str] = "Rio-Torto et al., WeNLEX, arXiv 2603.18752"
 
     audience: Audience = "clinician"
@@ -123,12 +126,12 @@ class _Picture(Speaking):
     def statement(self, said: Said, provenance: Provenance) -> Statement:
         """With the round trip, the nearest example, and what it cites."""
         from ..metrics._wording import grade
-        from ..text.attributes import side_of
 
         audience = self.explainer.audience
-        evidence, side = cited(said.text, said.finding, audience), side_of(said.text)
+        evidence = cited(said.text, said.finding, audience)
         known = probabilities(evidence, self.logits, self.asked.classifier.card)
-        share = side_share(side, map_of(self.asked.context, self.radiograph, said.finding))
+        seen = map_of(self.asked.context, self.radiograph, said.finding)
+        place = named_place(said.text, seen, lungs(self.radiograph))
         trip, on = said.trip, self.called(said.finding)
         return Statement(
             finding=said.finding,
@@ -140,11 +143,11 @@ class _Picture(Speaking):
                 "label_kept": float(trip.same),
                 "nearest_example": said.example.similarity,
                 "verbatim": float(said.example.verbatim),
-                **({"evidence_on_side": share} if side else {}),
+                **place.checks(),
                 "reading_grade": round(grade(said.text), 1),
                 **{f"probability_{f}": p for f, p in known.items()},
             },
-            notes=(*doubts(evidence, known, audience), *notes(said, side, share, on, audience)),
+            notes=(*doubts(evidence, known, audience), *notes(said, place.notes(audience), on, audience)),
             text=said.text,
             audience=audience,
             evidence=rests_on(self.asked.context, self.radiograph, (said.finding, *evidence)),

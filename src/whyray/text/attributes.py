@@ -1,6 +1,7 @@
-"""What a sentence says of the side and of the size of its finding, for clinicians' words and for plain ones.
+"""What a sentence says of side, height and size of its finding, for clinicians' words and for plain ones.
 
-Phrases are rows of ``attributes.tsv``. They read one sentence about one finding; a report has `whyray.text.labeller`.
+Phrases are rows of ``attributes.tsv``, and for the height the zones of ``places.tsv`` too. They read one sentence about
+one finding; a report has `whyray.text.labeller`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,23 @@ from ._lexicon import Lexicon, Rule, longest, lowered, rules
 
 Side = Literal["left", "right", "both", ""]
 Severity = Literal["slight", "marked", ""]
+Zone = Literal["upper", "middle", "lower"]
 SIDES: tuple[Side, ...] = ("left", "right", "both")
 SEVERITIES: tuple[Severity, ...] = ("slight", "marked")
+ZONES: tuple[Zone, ...] = ("upper", "middle", "lower")
+# A zone of places.tsv -> the thirds of the lungs' height where a frontal view shows it; others have no height, or all.
+HEIGHTS: dict[str, str] = {
+    "apex": "upper",
+    "upper zone": "upper",
+    "upper lobe": "upper middle",
+    "middle zone": "middle",
+    "middle lobe": "middle lower",
+    "lingula": "middle lower",
+    "lower lobe": "middle lower",
+    "lower zone": "lower",
+    "base": "lower",
+    "costophrenic angle": "lower",
+}
 
 
 @lru_cache(maxsize=32768)
@@ -25,6 +41,13 @@ def side_of(text: str) -> Side:
         if sides:
             return cast(Side, sides.pop() if len(sides) == 1 else "both")
     return ""
+
+
+@lru_cache(maxsize=32768)
+def zones_of(text: str) -> tuple[Zone, ...]:
+    """The thirds of the lungs' height that a sentence names for its finding, from above; of several names all."""
+    named = " ".join(HEIGHTS.get(value, value) for value in (rule.fields["value"] for rule in _found(text, "zone")))
+    return tuple(zone for zone in ZONES if zone in named.split())
 
 
 @lru_cache(maxsize=32768)
@@ -44,4 +67,5 @@ def _found(text: str, attribute: str) -> list[Rule]:
 
 @cache
 def _lexicon(attribute: str) -> Lexicon:
-    return Lexicon(rule for rule in rules("attributes") if rule.fields["attribute"] == attribute)
+    places = [rule for rule in rules("places") if attribute == "zone" and rule.fields["value"] in HEIGHTS]
+    return Lexicon([*(rule for rule in rules("attributes") if rule.fields["attribute"] == attribute), *places])
