@@ -7,12 +7,13 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from typing import Any
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from ..explainers._place import lungs
 from ..explanations import Attribution, Counterfactual, Explanation, PatternSum
 from ..io.records import NOTICE, ExplanationRecord, FindingRecord, Record, Results, file_name
 from ..types import Radiograph
@@ -22,6 +23,9 @@ from .film import film
 from .pages import asset, digest, environment
 from .parts import parts
 from .regions import summary
+
+if TYPE_CHECKING:
+    from ..io.frontal import Chest
 
 PREVIEW = 1024  # longest side of an embedded picture
 HEAT = 320  # longest side of an embedded map; the browser smooths it, as bilinear resampling does
@@ -35,6 +39,11 @@ class Page:
     radiograph: Radiograph = field(repr=False)
     results: Results = field(repr=False)
     scales: Mapping[str, figures.Scale] = field(default_factory=dict)
+
+    @cached_property
+    def chest(self) -> Chest | None:
+        """Where the lungs lie, for the places of all maps."""
+        return lungs(self.radiograph)
 
 
 def draw(page: Page, animation: str = "webp") -> tuple[Page, dict[str, bytes]]:
@@ -182,7 +191,7 @@ def _tile(
 def _summary(page: Page, finding: FindingRecord, entry: ExplanationRecord, made: Attribution) -> str:
     """Where the evidence lies; of a counterfactual, where it changed the picture."""
     what = isinstance(page.results.get(finding.finding, {}).get(entry.explainer), Counterfactual)
-    return summary(made, page.record.image.view, "change" if what else "positive evidence")
+    return summary(made, page.chest, page.radiograph.view, "change" if what else "positive evidence")
 
 
 def _overlay(attribution: Attribution, scale: figures.Scale) -> dict[str, Any]:
