@@ -201,8 +201,14 @@ def test_coverage_in_brief() -> None:
 
 
 def test_few_positives_are_said_with_the_simulated_coverage() -> None:
-    assert "covers" in (c.small_sample_note(5, 300) or "") and c.small_sample_note(50, 300) == "50 positives"
-    assert (c.small_sample_note(0, 9) or "").startswith("undefined")
+    assert "covers" in (c.small_sample_note(5, 300, 0.9) or "") and c.small_sample_note(50, 300, 0.9) == "50 positives"
+    assert (c.small_sample_note(0, 9, float("nan")) or "").startswith("undefined")
+    labels, said = np.ones(3), np.array([0.2, 0.6, 0.7])
+    rows = c.classification_scores(c.Graded("edema", labels, said, said, ["a", "b", "c"], 0.5), replicates=20)
+    notes = {row.metric: (np.isfinite(row.value), row.note) for row in rows}
+    assert notes["sensitivity"] == (True, "3 positives, 0 negatives")
+    assert notes["specificity"] == (False, "undefined: 3 positives, 0 negatives")
+    assert all(defined is not (note or "").startswith("undefined") for defined, note in notes.values())
 
 
 def test_mean_auc_is_the_mean_and_leaves_out_what_is_undefined() -> None:
@@ -236,7 +242,7 @@ def test_coverage_is_95_or_labelled(n: int, prevalence: float, metric: str) -> N
     """
     positives = max(1, round(n * prevalence))
     found = coverage(positives, n - positives, metric, 2000, 1, 1000)
-    label = c.small_sample_note(positives, n - positives) or ""
+    label = c.small_sample_note(positives, n - positives, 0.5) or ""
     said = float(label.split("covers ")[1].split(" ")[0]) / 100 if "covers" in label else None
     if said is not None and metric == "auc":
         assert found == pytest.approx(said, abs=0.06)

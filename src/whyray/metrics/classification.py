@@ -188,7 +188,7 @@ def classification_scores(
     """
     kept = ~np.isnan(graded.labels)
     labels, patients = graded.labels[kept], [p for p, k in zip(graded.patients, kept, strict=True) if k]
-    note = small_sample_note(int(labels.sum()), int((1 - labels).sum()))
+    counts = int(labels.sum()), int((1 - labels).sum())
     rows = []
     for name, measure in _measures(graded, kept).items():
         if only is not None and name not in only:
@@ -197,7 +197,18 @@ def classification_scores(
         low, high = (float("nan"),) * 2
         if np.isfinite(value):
             low, high = interval(measure, patients, replicates=replicates, seed=seed)
-        rows.append(Score(graded.finding, name, value, low, high, len(labels), slice=slice_, note=note))
+        rows.append(
+            Score(
+                graded.finding,
+                name,
+                value,
+                low,
+                high,
+                len(labels),
+                slice=slice_,
+                note=small_sample_note(*counts, value),
+            )
+        )
     return rows
 
 
@@ -221,11 +232,12 @@ def mean_auc(graded: Sequence[Graded], *, seed: int = 0, replicates: int = REPLI
     return Score("mean", "auc", value, low, high, pictures, note=f"over {len(graded)} findings")
 
 
-def small_sample_note(positives: int, negatives: int) -> str | None:
-    """What to know of an interval on few positives or negatives; the shares were simulated (see the tests)."""
+def small_sample_note(positives: int, negatives: int, value: float) -> str | None:
+    """What to know of a value and its interval on few positives or negatives; the shares were simulated (see the
+    tests)."""
     few = min(positives, negatives)
     if few == 0:
-        return f"undefined: {positives} positives, {negatives} negatives"
+        return f"{'' if np.isfinite(value) else 'undefined: '}{positives} positives, {negatives} negatives"
     for below, covers in COVERAGE:
         if few < below:
             return f"{positives} positives, {negatives} negatives: on so few, a 95 % interval of AUC covers {covers} %"
