@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, overload
 
 from .contracts import Classifier, Dataset
 from .errors import SettingError
+from .jobs._arguments import at_layer, check_classifier, names_of, radiographs_of
 from .jobs._experiment_arms import Experiment
 from .jobs._weak_plan import WeakPlan
 from .jobs.by_dataset import (
@@ -24,7 +25,6 @@ from .jobs.files import Batch, explain_files, predict_files, silent
 from .jobs.patterns import browse_patterns, build_patterns, list_patterns, name_patterns, pattern_lines
 from .jobs.plan import EvaluationPlan
 from .models.wrapped import wrap
-from .registry import MODELS
 from .training.by_plan import (
     run_recipe,
     train_autoencoder,
@@ -148,6 +148,7 @@ def explain(
     seed: int = ...,
     budget: float | None = ...,
     audience: str = ...,
+    layer: str | None = ...,
 ) -> Explained: ...
 @overload
 def explain(
@@ -159,6 +160,7 @@ def explain(
     seed: int = ...,
     budget: float | None = ...,
     audience: str = ...,
+    layer: str | None = ...,
 ) -> list[Explained]: ...
 def explain(
     classifier: Classifier,
@@ -169,18 +171,20 @@ def explain(
     seed: int = 0,
     budget: float | None = None,
     audience: str = "",
+    layer: str | None = None,
 ) -> Explained | list[Explained]:
     """Explain one radiograph (one result) or several (a list); several share the forward passes.
 
+    layer  where "features" are read, in place of the classifier's own choice; ``model_layers`` lists them.
     findings, explainers, budget, audience: see ``Plan``. ``result["effusion", "gradcam"].at_source()`` is a map in
     source pixels; ``result.save(folder)`` writes report.html, overlays, raw maps and explanation.json.
     """
-    if isinstance(findings, str) or isinstance(explainers, str):
-        raise SettingError("a single text came; give a list, such as findings=['edema'], explainers=['gradcam']")
-    plan = Plan(tuple(findings), tuple(explainers), seed, budget, audience)
-    if isinstance(radiographs, Radiograph):
-        return explain_radiographs(classifier, [radiographs], plan)[0]
-    return explain_radiographs(classifier, radiographs, plan)
+    check_classifier(classifier)
+    pictures = radiographs_of(radiographs)
+    asked, methods = names_of(findings, "findings", "edema"), names_of(explainers, "explainers", "gradcam")
+    plan = Plan(asked, methods, seed, budget, audience)
+    explained = explain_radiographs(at_layer(classifier, layer), pictures, plan)
+    return explained[0] if isinstance(radiographs, Radiograph) else explained
 
 
 @overload
@@ -193,9 +197,9 @@ def predict(
     """Logit, probability and operating point of every finding, for one radiograph or for several."""
     from .engine.passes import predict as run
 
-    if isinstance(radiographs, Radiograph):
-        return run(classifier, [radiographs])[0]
-    return run(classifier, radiographs)
+    check_classifier(classifier)
+    predicted = run(classifier, radiographs_of(radiographs))
+    return predicted[0] if isinstance(radiographs, Radiograph) else predicted
 
 
 def experiment_wenlex(experiment: Experiment, out: str | Path, *, report: Report = silent) -> Experimented:
@@ -242,9 +246,9 @@ def check_dataset(dataset: str | Dataset, *, limit: int | None = None, report: R
 
 def model_names() -> dict[str, str]:
     """Every model that can be named, with a line about it."""
-    from .models._resolve import published
+    from .models._resolve import kinds, published
 
-    return {**MODELS.summaries(), **published()}
+    return {**kinds(), **published()}
 
 
 def model_layers(spec: str, *, weights: str | Path | None = None, card: str | Path | None = None) -> dict[str, str]:

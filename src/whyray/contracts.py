@@ -61,17 +61,17 @@ class Classifier(ABC):
     def run(self, x: Tensor, taps: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits and the asked taps of one forward pass. With gradients enabled, the logits stay connected to each tap,
         and to ``x`` where ``x`` requires a gradient; nothing else is recorded."""
-        raise UnmetNeed(f"{self.name} gives logits only; use an explainer that needs no features, such as occlusion or lime")
+        raise UnmetNeed(f"{self.name} gives logits only; use an explainer that needs no more, as occlusion or lime")
 
     def head(self, tap: str, value: Tensor) -> Tensor:
         """The logits from one tap's value: ``head("features", taps["features"]) == logits``, without running what lies
         below the tap. Raises UnmetNeed where the network cannot be cut there."""
-        raise UnmetNeed(f"{self.name} cannot be cut at {tap!r}; use an explainer that needs no features, such as occlusion")
+        raise UnmetNeed(f"{self.name} cannot be cut at {tap!r}; use an explainer that needs no features, as occlusion")
 
     @property
     def module(self) -> nn.Module:
         """The network itself."""
-        raise UnmetNeed(f"{self.name} has no torch module; use an explainer that needs none, such as occlusion or lime")
+        raise UnmetNeed(f"{self.name} has no torch module; use an explainer that needs none, as occlusion or lime")
 
     def unfamiliarity(self, x: Tensor) -> NDArray[np.float64] | None:
         """Distance ``[b]`` of each input from the training data in feature space; None = not measured."""

@@ -189,7 +189,7 @@ def run_explainers(
 
 
 def default_explainers(classifier: Classifier, audience: str = "") -> tuple[str, ...]:
-    """``DEFAULT_EXPLAINERS`` (or, where the classifier lacks what they need, ``ALWAYS_WORKS``), and those whose generator
+    """``DEFAULT_EXPLAINERS``, or ``ALWAYS_WORKS`` where the classifier lacks what those need; and those whose generator
     of sentences for this audience belongs to the classifier."""
     from ..models._artefacts import artefact_folder
     from ..models._narrators import KINDS

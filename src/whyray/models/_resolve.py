@@ -8,11 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import Classifier
-from ..errors import SettingError, UnknownName
+from ..errors import SettingError, UnknownName, WhyrayError
 from ..registry import MODELS
 
 if TYPE_CHECKING:
     import torch
+
+OWN = "package.module:factory"
+WANTS = {  # of the kinds that are nothing without an argument
+    "wrapped": f"{OWN}: a function of yours that returns the network",
+    "exported": "exported:FILE: a .pt2, .pt or .onnx file, with a card FILE.json beside it",
+    "timm": "timm:NAME with --weights FILE and --card FILE",
+    "xrv": "xrv:NAME; `whyray models` lists them",
+}
 
 
 def load_model(
@@ -49,24 +57,47 @@ def published() -> dict[str, str]:
     return lines
 
 
+def kinds() -> dict[str, str]:
+    """What may stand before the colon -> one line about it. Imports nothing heavy."""
+    return {OWN if name == "wrapped" else name: line for name, line in MODELS.summaries().items()}
+
+
 def _load(text: str, options: dict[str, str]) -> Classifier:
     name, _, argument = text.partition(":")
+    if not argument and name in WANTS:
+        raise SettingError(f"{name} alone names no model; give {WANTS[name]}")
     if name in MODELS.names():
         load = MODELS.module(name).load
     elif Path(text).is_dir() or (text.endswith(".json") and Path(text).is_file()):
         from ._store import load_bundle
 
         load, argument = load_bundle, text
+    elif argument and name.endswith(".py"):
+        raise SettingError(f"{text} names a file; write {Path(name).stem}:{argument} in the folder of {name}")
     elif argument and all(part.isidentifier() for part in name.split(".")):
         load, argument = MODELS.module("wrapped").load, text
+    elif Path(text).is_file():
+        raise SettingError(f"{text} is a file, and a model was wanted: {_file_as_model(text)}")
     else:
-        raise UnknownName("model", text, (*MODELS.names(), "package.module:factory", "a folder with model.json"))
+        raise UnknownName("model", text, (*kinds(), "a folder with model.json"))
     taken = inspect.signature(load).parameters
     for key in options:
         if key not in taken:
             raise SettingError(f"{text} takes no --{key}; it brings its own")
     made: Classifier = load(argument, **options)
     return made
+
+
+def _file_as_model(path: str) -> str:
+    """What to write for a file, by its content."""
+    from ..io.exports import kind_of
+    from ..io.weights import read_bytes
+
+    try:
+        kind_of(read_bytes(path), path)
+    except WhyrayError:
+        return f"weights go with their network: timm:NAME or package.module:factory, --weights {path} and --card FILE"
+    return f"write exported:{path}, with its card beside it"
 
 
 def _adapted(loaded: Classifier, layer: str | None, place: torch.device) -> Classifier:
