@@ -44,14 +44,16 @@ class InputError(WhyrayError):
 
 
 class UnknownName(WhyrayError):
-    """A name nobody knows, with the nearest known ones."""
+    """A name nobody knows, with the nearest known ones, and another way out where there is one."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.known = kind, name, tuple(known)
-        super().__init__(f"unknown {kind} {clipped(printable(name), 64)!r}; {suggestion(name, self.known)}")
+    def __init__(self, kind: str, name: str, known: Iterable[str], remedy: str = "") -> None:
+        self.kind, self.name, self.known, self.remedy = kind, name, tuple(known), remedy
+        near = suggestion(name, self.known)
+        ways = f"{near} ({remedy})" if remedy else near
+        super().__init__(f"unknown {kind} {clipped(printable(name), 64)!r}; {ways}")
 
-    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...]]]:
-        return type(self), (self.kind, self.name, self.known)
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, tuple[str, ...], str]]:
+        return type(self), (self.kind, self.name, self.known, self.remedy)
 
 
 class SettingError(WhyrayError):

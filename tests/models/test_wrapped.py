@@ -12,12 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from whyray import api
 from whyray._torchvision import ensure_torchvision
 from whyray.contracts import Context
 from whyray.engine.perturb import Perturbed
 from whyray.engine.superpixels import grid
 from whyray.errors import SettingError, UnknownName, UnmetNeed, WeightsError
 from whyray.io.weights import save_weights
+from whyray.models import wrapped
 from whyray.models._layers import layers, probe_input
 from whyray.models._resolve import load_model
 from whyray.models._taps import parts, tensors
@@ -353,11 +355,59 @@ def test_factory_with_weights_and_card(tmp_path: Path, monkeypatch: pytest.Monke
     assert torch.equal(classifier.logits(x), module(x)) and classifier.taps["features"] == "0"
     with pytest.raises(SettingError, match="--card"):
         load_model("my_own_net:make")
-    with pytest.raises(SettingError, match="cannot be imported"):
+    with pytest.raises(UnknownName, match="did you mean make"):
         load_model("my_own_net:made", card="card.json")
     save_weights("bad.safetensors", {"x": torch.zeros(1)})
     with pytest.raises(WeightsError, match="does not fit"):
         load_model("my_own_net:make", weights="bad.safetensors", card="card.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [
+        ("raises", "\nraise RuntimeError('bad day')", "failed in line 2 of broken_raises with RuntimeError: bad day"),
+        ("syntax", "def make(:\n", "failed in line 1 of broken_syntax with SyntaxError: invalid syntax"),
+        ("imports", "import no_such_thing", "ModuleNotFoundError: No module named 'no_such_thing'"),
+        (
+            "factory",
+            "def make():\n    raise ValueError('my own\\nbug')",
+            "line 2 of .*ValueError: my own.bug; correct it",
+        ),
+        ("returns", "def make():\n    return 5", "returns a int"),
+        ("number", "make = 5", "TypeError: 'int' object is not callable"),
+    ],
+)
+def test_a_factory_that_fails_says_why(
+    name: str, code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"broken_{name}.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match=says):
+        load_model(f"broken_{name}:make", card="card.json")
+
+
+def test_a_module_that_is_not_there_and_a_file_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingError, match="no module 'not_here' here; run where"):
+        load_model("not_here:make")
+    with pytest.raises(SettingError, match=r"write my_net:make in the folder of src/my_net\.py"):
+        load_model("src/my_net.py:make")
+
+
+def test_a_torchvision_that_does_not_load_is_mended_and_the_factory_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vision_net.py").write_text(
+        "from torch import nn\nfrom whyray.models import wrapped\n"
+        "if not wrapped.MENDED:\n    raise RuntimeError('operator torchvision::nms does not exist')\n"
+        "def make():\n    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1, 1))\n"
+    )
+    (tmp_path / "card.json").write_text(json.dumps({"findings": ["Mass"], "preparation": {"size": 32}}))
+    mended: list[bool] = []
+    monkeypatch.setattr(wrapped, "MENDED", mended, raising=False)
+    monkeypatch.setattr(wrapped, "ensure_torchvision", lambda: mended.append(True))
+    monkeypatch.chdir(tmp_path)
+    assert load_model("vision_net:make", card="card.json").findings == ("mass",) and mended == [True]
 
 
 def test_timm_by_name_with_a_checkpoint(tmp_path: Path) -> None:
@@ -382,7 +432,36 @@ def test_unknown_models_and_devices() -> None:
         load_model("analytic", device="toaster")
 
 
+@pytest.mark.parametrize("kind", ["wrapped", "exported", "timm", "xrv"])
+def test_a_kind_of_model_alone_says_what_is_missing(kind: str) -> None:
+    with pytest.raises(SettingError, match=f"{kind} alone names no model; give .+:"):
+        load_model(kind)
+
+
+def test_a_file_as_the_model_says_how_to_name_it(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.safetensors", {"x": torch.zeros(1)})
+    torch.save({"x": torch.zeros(1)}, tmp_path / "w.pt")
+    for name in ("w.safetensors", "w.pt"):
+        with pytest.raises(SettingError, match=f"weights go with their network: .*--weights .*{name}"):
+            load_model(tmp_path / name)
+    (tmp_path / "net.onnx").write_bytes(b"an ONNX program")
+    with pytest.raises(SettingError, match=r"write exported:.*net\.onnx, with its card"):
+        load_model(tmp_path / "net.onnx")
+    with pytest.raises(UnknownName) as refused:
+        load_model("zzzz")
+    assert "wrapped" not in str(refused.value)
+    assert "package.module:factory" in api.model_names() and "wrapped" not in api.model_names()
+
+
 def test_what_is_no_module_is_said() -> None:
+    with pytest.raises(SettingError, match="state dict"):
+        wrap(FunctionalCnn().state_dict(), findings=["edema"], size=32)  # type: ignore[arg-type]
+    with pytest.raises(SettingError, match=r"scripted module came.*exported:net\.pt"):
+        wrap(torch.jit.ScriptModule(), findings=["edema"], size=32)
+    with pytest.raises(SettingError, match=r"outputs of shape \[2\] for 2 pictures; \[2, findings\] is wanted"):
+        wrap(nn.Sequential(nn.Flatten(), nn.Linear(1024, 1), nn.Flatten(0)), findings=["edema"], size=32)
+    with pytest.raises(UnknownName, match=r'did you mean copd.*whyray.s findings write "", and it is dropped'):
+        wrap(FunctionalCnn(), findings=["covid", "mass", "edema"], size=64)
     with pytest.raises(SettingError, match="function came as the model"):
         wrap(lambda x: x, findings=["edema"], size=32)  # type: ignore[arg-type]
 

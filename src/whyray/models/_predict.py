@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cards import Card, Operation
-from ..errors import SettingError
+from ..errors import SettingError, UnknownName
 from ..findings import finding
 from ..types import Prediction
 
@@ -21,10 +21,19 @@ def chosen_columns(labels: Sequence[str]) -> tuple[tuple[int, ...] | None, tuple
     if isinstance(labels, str):
         raise SettingError(f"findings={labels!r} is one text; give a list of findings, one an output")
     columns = tuple(i for i, label in enumerate(labels) if label)
-    known = tuple(finding(labels[i]) for i in columns)
+    known = tuple(_known(labels[i]) for i in columns)
     if not known or len(set(known)) != len(known):
         raise SettingError("findings must name at least one, and none twice; give one finding an output")
     return columns if len(columns) < len(labels) else None, known
+
+
+def _known(label: str) -> str:
+    """The canonical finding of an output's label. Raises UnknownName with the way to leave the output out."""
+    try:
+        return finding(label)
+    except UnknownName as error:
+        way_out = 'for an output that is none of whyray\'s findings write "", and it is dropped'
+        raise UnknownName(error.kind, label, error.known, way_out) from None
 
 
 def predictions(logits: NDArray[np.floating[Any]], findings: Sequence[str], card: Card) -> list[list[Prediction]]:

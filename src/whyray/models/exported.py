@@ -112,7 +112,8 @@ def _onnx(path: Path, labels: list[str], card: Card) -> OnnxClassifier:
         raise SettingError(f"{path.name} does not take an input of {wanted}; correct the card's preparation") from error
     if came != (1, len(labels)):
         named = f"its card names {len(labels)} findings"
-        raise SettingError(f"{path.name} gives {came[1:]} outputs and {named}; name one a logit")
+        shown = f"outputs of shape {list(came)} for one picture"
+        raise SettingError(f'{path.name} gives {shown} and {named}; name one a logit, and "" for one to be dropped')
     refuse_ending(last, path.name)
     if last not in LINEAR_ONNX:
         made.warnings = bounded(made.outputs, probe_input(wanted, torch.zeros(())), path.name)

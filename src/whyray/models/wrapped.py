@@ -6,13 +6,15 @@ import importlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from .._torchvision import ensure_torchvision
 from ..cards import Card, check_preparation, preparation_of
 from ..contracts import Classifier
-from ..errors import SettingError, UnknownName, WeightsError
+from ..errors import SettingError, UnknownName, WeightsError, WhyrayError, clipped, printable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,14 +48,26 @@ def wrap(
 
     Raises SettingError, UnknownName or WeightsError where these do not fit the module.
     """
-    from torch import nn
-
-    if not isinstance(module, nn.Module):
-        raise SettingError(f"a {type(module).__name__} came as the model; give a torch.nn.Module that returns logits")
+    check_module(module)
     given = {"size": size, "mean": mean, "std": std, "fit": fit, "low": low, "high": high}
     plain = {k: _plain(v) for k, v in given.items()}
     preparation = preparation_of({**plain, "channels": channels or first_channels(module)})
     return classifier(module, findings, Card(name=name or type(module).__name__, preparation=preparation), layer)
+
+
+def check_module(module: object) -> None:
+    """Raises SettingError for what is no ``nn.Module``, and for one without layers to read."""
+    from torch import jit, nn
+
+    if isinstance(module, Mapping):
+        raise SettingError("weights (a state dict) came as the model; give the network they were loaded into")
+    if not isinstance(module, nn.Module):
+        raise SettingError(f"a {type(module).__name__} came as the model; give a torch.nn.Module that returns logits")
+    if isinstance(module, jit.ScriptModule):
+        raise SettingError(
+            "a scripted module came, whose layers cannot be read; wrap the module it was made from, or save it and "
+            'load it with its card as whyray.load_model("exported:net.pt"), with gradients and without features'
+        )
 
 
 def classifier(module: nn.Module, labels: Sequence[str], card: Card, layer: str | None = None) -> TorchClassifier:
@@ -89,8 +103,11 @@ def check_outputs(module: nn.Module, x: Tensor, labels: Sequence[str], card: Car
     except (RuntimeError, ValueError, IndexError, AssertionError, TypeError) as error:
         why = f"{card.name} does not take an input of {tuple(x.shape[1:])}: {str(error)[:120]}"
         raise SettingError(f"{why}; give size= and channels=") from None
-    if outputs.ndim != 2 or outputs.shape[1] != len(labels):
-        came = f"{card.name} gives {tuple(outputs.shape[1:])} outputs and {len(labels)} findings were named"
+    if outputs.ndim != 2 or len(outputs) != len(x):
+        came = f"{card.name} gives outputs of shape {list(outputs.shape)} for {len(x)} pictures"
+        raise SettingError(f"{came}; [{len(x)}, findings] is wanted: one logit a picture and finding")
+    if outputs.shape[1] != len(labels):
+        came = f"{card.name} gives {outputs.shape[1]} outputs and {len(labels)} findings were named"
         raise SettingError(f'{came}; name one a logit, and "" for an output to be dropped')
 
 
@@ -147,24 +164,51 @@ def card_file(path: str | os.PathLike[str] | None, name: str) -> tuple[list[str]
 
 
 def _called(argument: str) -> object:
-    """What the factory returns; the working folder counts as a place to import from."""
+    """What the factory returns; a torchvision that does not load beside this torch is mended, and the factory tried
+    again. Raises UnknownName or SettingError."""
     place, _, factory = argument.partition(":")
     if not factory or not all(part.isidentifier() for part in (*place.split("."), factory)):
         raise UnknownName("model", argument, ("package.module:factory",))
+    try:
+        try:
+            return _made(place, factory)
+        except RuntimeError as error:
+            if "torchvision::" not in str(error):
+                raise
+        ensure_torchvision()
+        return _made(place, factory)
+    except WhyrayError:
+        raise
+    except Exception as error:
+        raise _failed(argument, place, error) from error
+
+
+def _made(place: str, factory: str) -> object:
+    """``factory()`` of a module; the working folder is a place to import from. Raises what the user's code raises."""
     sys.path.insert(0, os.getcwd())
     try:
-        function = getattr(importlib.import_module(place), factory)
-    except (ImportError, AttributeError) as error:
-        raise SettingError(
-            f"{argument} cannot be imported ({type(error).__name__}: {str(error)[:100]}); "
-            "run where `python -c 'import " + place + "'` works"
-        ) from None
+        module = importlib.import_module(place)
     finally:
         sys.path.remove(os.getcwd())
-    try:
-        return function()
-    except Exception as error:  # its own message may say anything: only its type is shown
-        raise SettingError(f"{argument}() failed ({type(error).__name__}); call it in Python to see why") from error
+    function = getattr(module, factory, None)
+    if function is None:
+        own = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+        raise UnknownName(f"function of {place}", factory, own)
+    return function()
+
+
+def _failed(argument: str, place: str, error: Exception) -> SettingError:
+    """Why a factory gave nothing: what was raised, and the last line of the user's own file on its way."""
+    if isinstance(error, ModuleNotFoundError) and error.name and place.startswith(error.name):
+        way_out = f"run where `python -c 'import {place}'` works"
+        return SettingError(f"{argument}: there is no module {error.name!r} here; {way_out}")
+    module = sys.modules.get(place)
+    own = {getattr(module, "__file__", None), str(Path(*place.split(".")).with_suffix(".py").absolute())}
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename in own]
+    line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else None
+    where = "" if line is None else f" in line {line} of {place}"
+    text = clipped(printable(str(error)), 200)
+    return SettingError(f"{argument} failed{where} with {type(error).__name__}: {text}; correct it and run again")
 
 
 def _plain(value: object) -> object:
