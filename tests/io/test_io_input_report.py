@@ -64,7 +64,8 @@ def test_planted_faults_are_named(chests: list[np.ndarray]) -> None:
     assert warned([p[::4, ::4][:100, :100] for p in chests], "small") == 1
     assert warned([np.clip(p * 3, 0, 1) for p in chests], "white") >= 0.8
     assert warned([written(p) for p in chests], "text") >= 0.7
-    assert warned([np.concatenate([p, p, p], axis=1) for p in chests], "narrow") == 1
+    assert warned([np.concatenate([p, p, p], axis=1) for p in chests], "unusually wide") == 1
+    assert warned([np.concatenate([p, p, p], axis=0) for p in chests], "unusually narrow") == 1
 
 
 def lost(pixels: np.ndarray) -> np.ndarray:

@@ -162,6 +162,24 @@ def test_warnings_about_view_window_and_familiarity(pictures: list[whyray.Radiog
     assert any("LATERAL" in text for text in said) and any("unlike those" in text for text in said)
 
 
+@pytest.mark.parametrize(
+    ("shape", "cropped"), [((256, 256), ""), ((256, 320), ""), ((200, 600), "67%"), ((512, 256), "50%")]
+)
+def test_much_that_the_model_does_not_see_is_told(shape: tuple[int, int], cropped: str) -> None:
+    model = whyray.load_model("analytic")
+    wide = whyray.Radiograph(np.random.default_rng(0).random(shape).astype(np.float32))
+    said = [text for text in warnings_for(model, wide, model.prepare(wide)) if "cropped" in text]
+    assert len(said) == bool(cropped) and all(f": {cropped} of it" in text for text in said)
+
+
+def test_a_distance_above_its_limit_does_not_look_equal(pictures: list[whyray.Radiograph]) -> None:
+    model = _LogitsOnly()
+    model.card = dataclasses.replace(model.card, unfamiliar_above=2.9999)
+    (said,) = [t for t in warnings_for(model, pictures[0], model.prepare(pictures[0])) if "unlike those" in t]
+    shown = said.partition("(distance ")[2].partition(")")[0].split(", limit ")
+    assert float(shown[0]) > float(shown[1])
+
+
 def test_a_saved_folder_gives_the_same_maps_back(
     model: whyray.Classifier, pictures: list[whyray.Radiograph], tmp_path: Path
 ) -> None:

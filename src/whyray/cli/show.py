@@ -13,6 +13,7 @@ from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
+from ..text.numbers import apart
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,9 +111,11 @@ def record_lines(record: Mapping[str, Any], every_finding: bool) -> list[str]:
     for row in record["findings"]:
         if not every_finding and not row["explanations"]:
             continue
-        threshold = "-" if row["threshold"] is None else f"{row['threshold']:.3f}"
+        probability, threshold = f"{row['probability']:.3f}", "-"
+        if row["threshold"] is not None:
+            probability, threshold = apart(row["probability"], row["threshold"], 3)
         mark = " positive" if row["positive"] and row["threshold"] is not None else ""
-        lines.append(f"  {row['name']:<28}{row['probability']:>12.3f}{threshold:>17}{row['logit']:>9.2f}{mark}")
+        lines.append(f"  {row['name']:<28}{probability:>12}{threshold:>17}{row['logit']:>9.2f}{mark}")
         lines += [line for e in row["explanations"] for line in explanation_lines(e)]
     if not all(row["calibrated"] for row in record["findings"]):
         lines.append("  Probabilities are not calibrated: read them as scores.")

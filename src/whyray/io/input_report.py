@@ -65,10 +65,9 @@ def _shape(radiograph: Radiograph) -> tuple[Check, ...]:
     height, width = radiograph.shape
     side, aspect = min(height, width), max(height, width) / min(height, width)
     small = f"The picture is small ({width} x {height} pixels)."
-    return (
-        _check("shorter side", side, side < LEAST_SIDE, small),
-        _check("aspect", aspect, aspect > MOST_ASPECT, "The picture is unusually narrow."),
-    )
+    shape = "wide" if width > height else "narrow"
+    odd = f"The picture is unusually {shape} ({width} x {height} pixels)."
+    return (_check("shorter side", side, side < LEAST_SIDE, small), _check("aspect", aspect, aspect > MOST_ASPECT, odd))
 
 
 def _grey(pixels: NDArray[np.float32]) -> tuple[Check, ...]:
