@@ -368,3 +368,17 @@ def test_a_record_fits_the_published_schema(radiograph: Radiograph, tmp_path: Pa
 def test_folder_name_follows_the_record(radiograph: Radiograph) -> None:
     assert folder_name(made(radiograph)[0]) == f"chest-{radiograph.sha256[:8]}"
     assert to_json(made(radiograph)[0])["schema"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("u\u0308ni\u0308code \u2013 \u80f8\u90e8 x", "\u00fcn\u00efcode_\u80f8\u90e8_x"),
+        ("\u202e../\u80f8\x00/\u90e8", "_.._\u80f8_\u90e8"),
+        ("\u80f8" * 300, "\u80f8" * 40),
+        ("\u0301\u80f8", "_\u0301\u80f8"),
+    ],
+)
+def test_letters_of_other_scripts_stay(radiograph: Radiograph, name: str, stem: str) -> None:
+    record, *_ = made(dataclasses.replace(radiograph, name=name))
+    assert folder_name(record) == f"{stem}-{radiograph.sha256[:8]}"

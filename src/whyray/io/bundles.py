@@ -25,7 +25,18 @@ import numpy as np
 from ..errors import InputError
 from ..explanations import Attribution, Counterfactual, Explanation, PatternSum, Statement
 from ..types import Provenance
-from .records import ExplanationRecord, FindingRecord, Record, Results, file_name, from_json, safe_name, split, to_json
+from .records import (
+    ExplanationRecord,
+    FindingRecord,
+    Record,
+    Results,
+    file_name,
+    folder_stem,
+    from_json,
+    safe_name,
+    split,
+    to_json,
+)
 from .whole import disk_errors
 
 MANIFEST = "explanation.json"
@@ -44,7 +55,7 @@ class Bundle:
 def folder_name(record: Record) -> str:
     """``<stem>-<hash8>``; the hash alone for an anonymous record."""
     short = record.image.sha256[:8]
-    return short if record.image.name == short else f"{safe_name(record.image.name)}-{short}"
+    return short if record.image.name == short else f"{folder_stem(record.image.name)}-{short}"
 
 
 def write_bundle(directory: Path, record: Record, results: Results, pictures: Mapping[str, bytes]) -> Path:

@@ -12,6 +12,7 @@ import math
 import platform
 import re
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -189,6 +190,26 @@ def unique_name(text: str) -> str:
 def safe_name(text: str, most: int = MOST) -> str:
     """Letters, digits, ``. _ -``; everything else becomes ``_``; never empty, never hidden."""
     return clipped(re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip(".-"), most).replace("…", "_") or "_"
+
+
+def folder_stem(text: str, most: int = 120) -> str:
+    """As ``safe_name``, with letters, marks and digits of every script (NFC) where the file system takes them: at most
+    ``MOST`` characters and ``most`` bytes."""
+
+    def kept(letter: str) -> bool:
+        return letter in "._-" or unicodedata.category(letter)[0] in "LMN"
+
+    whole = "".join(c if kept(c) else "_" for c in unicodedata.normalize("NFC", text))
+    whole = re.sub("_+", "_", whole).lstrip(".-")
+    while len(whole) > MOST or len(whole.encode()) > most:
+        whole = whole[:-1]
+    if not whole.isascii() and unicodedata.category(whole[0]).startswith("M"):
+        whole = f"_{whole}"
+    try:
+        whole.encode(sys.getfilesystemencoding())
+    except UnicodeEncodeError:
+        return safe_name(text)
+    return safe_name(text) if whole.isascii() else whole
 
 
 def versions() -> dict[str, str]:
