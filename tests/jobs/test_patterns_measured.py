@@ -23,7 +23,7 @@ from whyray.jobs.patterns_measured import patterns_into
 from whyray.jobs.run import Cell, Ran
 from whyray.jobs.store import Store
 from whyray.patterns.bank import PatternBank, save_bank
-from whyray.patterns.site import site_of
+from whyray.patterns.site import Basis, site_of
 from whyray.types import Case, Radiograph, Region
 
 
@@ -168,3 +168,17 @@ def test_a_damaged_cell_never_shifts_rows_against_cases(
         _units.measure(one, bank, cases, store, lambda *_: None)
     monkeypatch.setattr(_units, "run", real)
     np.testing.assert_array_equal(_units.measure(one, bank, cases, store, lambda *_: None).strengths, whole)
+
+
+def test_a_bank_that_reads_tokens_as_they_are_gets_as_many_components_as_they_vary_in(
+    with_artefacts: Callable[[whyray.Classifier], Context], tmp_path: Path
+) -> None:
+    mini = whyray.load_model("mini")
+    context = with_artefacts(mini)
+    assert context.artefact is not None
+    bank: PatternBank = context.artefact("patterns", mini.fingerprint)
+    width = bank.site.d_in
+    whole = replace(bank, basis=Basis(np.zeros(width, np.float32), np.eye(width, dtype=np.float32)))
+    cases = load_dataset("phantom:val=4").cases("val")
+    one, found = _control_units.independent(mini, whole, cases, Store(tmp_path), seed=0)
+    assert found.rows.shape == (_control_units.COMPONENTS, width) and len(one.names) == 2 * len(found.rows)

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
     from ._units import Read
 
 VERSION = 1
-COMPONENTS = 64  # where the bank has no basis that says how many
+COMPONENTS = 64  # at most: tokens vary in fewer directions than they have numbers
 SAMPLE = 40_000  # tokens that components are found in
 
 
 def independent(
     classifier: Classifier, bank: PatternBank, cases: Sequence[Case], store: Store, seed: int
 ) -> tuple[Representation, Components]:
-    """Independent components of the classifier's own tokens on ``cases``, as many as the bank's basis has rows."""
-    count = min(len(bank.basis.rows) if bank.basis else COMPONENTS, bank.site.d_in)
+    """Independent components of the classifier's own tokens on ``cases``: as many as the bank's basis has rows, at most
+    ``COMPONENTS``."""
+    count = min(len(bank.basis.rows) if bank.basis else COMPONENTS, COMPONENTS, bank.site.d_in)
     about = {"kind": "ica", "version": VERSION, "fingerprint": classifier.fingerprint, "count": count, "seed": seed}
     about |= {"backend": classifier.backend, "site": bank.site.facts, "cases": [c.source() for c in cases]}
 
