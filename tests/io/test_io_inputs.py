@@ -10,7 +10,7 @@ from corpus import BASE
 from writers import dicom, png
 
 from whyray.errors import InputError
-from whyray.io.inputs import expand
+from whyray.io.inputs import expand, passed_over
 
 
 @pytest.fixture
@@ -36,6 +36,13 @@ def test_files_keep_their_order_and_come_once(tree: Path) -> None:
 
 def test_a_folder_is_searched_through(tree: Path) -> None:
     assert names(expand([str(tree / "in")]), tree / "in") == ["1.PNG", "2.png", "b/1.2.840.99", "b/3.dcm", "b/IM0001"]
+
+
+def test_what_a_folder_leaves_out_is_counted(tree: Path) -> None:
+    for name in ("a.bmp", "b/c.BMP", "d.npy"):
+        (tree / "in" / name).write_bytes(b"x")
+    told = passed_over([str(tree / "in"), str(tree / "out.png")])
+    assert told == {".bmp": 2, ".npy": 1, ".md": 1, ".json": 1} and next(iter(told)) == ".bmp"
 
 
 def test_links_stay_inside(tree: Path) -> None:

@@ -346,7 +346,9 @@ def _finite(value: Any) -> Any:
 
 
 def _silent(done: int, total: int, item: str) -> None:
-    """No progress: the caller asked for JSON."""
+    """No progress, as the caller asked for JSON; only what is no count, on stderr."""
+    if done == total == 0:
+        print(printable(item), file=sys.stderr)
 
 
 def _plain(what: str) -> Report:

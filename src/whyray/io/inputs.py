@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def _in_folder(folder: Path) -> Iterator[Path]:
             path = Path(here, name)
             if not name.startswith(".") and _inside(path, root) and _picture(path):
                 yield path
+
+
+def passed_over(names: Sequence[str]) -> dict[str, int]:
+    """Kind -> files that ``expand`` leaves out of folders, the most frequent first; hidden ones are not counted."""
+    counted: Counter[str] = Counter()
+    for folder in (Path(name) for name in names if Path(name).is_dir()):
+        taken = set(_in_folder(folder))
+        for here, folders, files in os.walk(folder):
+            folders[:] = [f for f in folders if not f.startswith(".")]
+            left = [Path(here, n) for n in files if not n.startswith(".") and Path(here, n) not in taken]
+            counted.update(path.suffix.lower() or "without a suffix" for path in left)
+    return dict(counted.most_common())
 
 
 def _inside(path: Path, root: Path) -> bool:

@@ -12,9 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from ..contracts import Classifier
-from ..errors import InputError, WhyrayError
+from ..errors import InputError, WhyrayError, listed
 from ..io.bundles import MANIFEST, read_manifest
-from ..io.inputs import expand
+from ..io.inputs import expand, passed_over
 from ..io.load import load_image
 from ..io.records import to_json
 from ..io.whole import disk_errors, in_turn, write_whole
@@ -151,7 +151,11 @@ def _each(
     sources: Sequence[str | Path], voi: Voi, report: Report, work: Callable[[Radiograph, Path], Explained]
 ) -> Iterator[Explained | str]:
     """What ``work`` makes of each picture, or the sentence that says why it failed."""
-    paths = expand([str(s) for s in sources])
+    names = [str(s) for s in sources]
+    paths = expand(names)
+    if left := passed_over(names):
+        kinds = listed([f"{count} {kind}" for kind, count in left.items()])
+        report(0, 0, f"left out, as no picture of a kind that is known: {sum(left.values())} files ({kinds})")
     for i, path in enumerate(paths):
         report(i, len(paths), path.name)
         try:
