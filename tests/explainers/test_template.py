@@ -198,6 +198,15 @@ def test_numbers_of_each_reader() -> None:
     assert (in_hundred(0.183), in_hundred(0.001), in_hundred(0.999)) == ("about 18", "fewer than 1", "more than 99")
 
 
+def test_a_probability_and_its_operating_point_that_differ_do_not_look_equal() -> None:
+    near = Prediction("edema", 0.0, 0.01312, threshold=0.01296, prevalence=0.05, calibrated=True)
+    facts = gathered.Facts(near, "PA", Place(why="empty"), True, None, None, None, None, ("x/gradcam",))
+    text, _ = said(facts, "clinician")
+    assert "The model calls edema: probability 1.31 %, operating point 1.30 %." in text
+    lay, _ = said(facts, "lay")
+    assert "1.3" not in lay
+
+
 # every branch of the wording, for every finding
 PLACES = [
     *(Place(why=why) for why in ("empty", "outside", "view", "spread", "against")),  # type: ignore[arg-type]

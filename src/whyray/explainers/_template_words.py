@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ..io.records import display_name
 from ..text.attributes import Zone
+from ..text.numbers import apart
 from ._place import Place
 from ._template_facts import Facts
 
@@ -57,7 +58,7 @@ class _Speaker:
         """What the model says, and its calibrated probability in words."""
         p = self.facts.prediction
         key = "no_call" if p.threshold is None else "called" if p.positive else "not_called"
-        numbers = {"probability": self.number(p.probability), "threshold": self.number(p.threshold)}
+        numbers = self.numbers(p.probability, p.threshold)
         first = self.fill(key, finding=self.name(p.finding), **numbers)
         if not p.calibrated:
             return [first, self.fill("uncalibrated", **numbers)]
@@ -142,6 +143,13 @@ class _Speaker:
     def name(self, finding: str) -> str:
         """As this reader knows it, for the middle of a sentence."""
         return name_of(finding, self.audience)
+
+    def numbers(self, probability: float, threshold: float | None) -> dict[str, str]:
+        """A probability and its operating point; to a clinician, two that differ never look equal."""
+        told = {"probability": self.number(probability), "threshold": self.number(threshold)}
+        if threshold is None or self.audience == "lay" or told["probability"] != told["threshold"]:
+            return told
+        return dict(zip(told, (f"{n} %" for n in apart(100 * probability, 100 * threshold, 1)), strict=True))
 
     def number(self, probability: float | None) -> str:
         """A probability as this reader is told it: per cent, or so many in 100."""
