@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 import whyray
 from whyray.findings import crosswalk
+from whyray.io.weights import load_weights
 from whyray.networks.densenet import DenseNet
 
 
@@ -20,7 +20,7 @@ def densenet121(findings: int = 18, weights: Path | None = None) -> DenseNet:
     torch.manual_seed(0)
     module = DenseNet(findings)
     if weights is not None:
-        module.load_state_dict(load_file(weights))
+        module.load_state_dict(load_weights(weights))
         return module.eval().requires_grad_(False)
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):

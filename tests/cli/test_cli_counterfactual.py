@@ -58,6 +58,6 @@ def test_a_table_then_json_alone(run: Callable[..., Outcome], tmp_path: Path, mo
     assert {p: p.stat().st_mtime_ns for p in tmp_path.glob("run/cells/*/*.npz")} == before, "nothing is made twice"
 
 
-def test_an_unknown_2d_map_is_an_error_with_the_choices(run: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_an_unknown_2d_map_is_an_error_with_the_nearest_choice(run: Callable[..., Outcome], tmp_path: Path) -> None:
     code, _out, err = run(*WORDS, "--map2d", "maxx", "-o", tmp_path / "run")
-    assert code == 2 and "'max_frame0'" in err
+    assert code == 2 and "did you mean max?" in err

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import UnknownName
+from ..errors import SettingError, UnknownName, WhyrayError
 from ..types import array_hash, content
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def filled(pixels: Pixels, fill: str | float, segments: Segments, preparation: P
     "black", "white"  what a black (white) pixel of a radiograph is to this model.
     a number      that value of the model input, as captum's ``baselines``.
 
-    Raises UnknownName for another word, NaN and infinities.
+    Raises UnknownName for another word, SettingError for NaN and infinities.
     """
     if (value := number(fill)) is not None:
         return np.full_like(pixels, value)
@@ -55,7 +55,7 @@ def filled(pixels: Pixels, fill: str | float, segments: Segments, preparation: P
         means = np.stack([segments.sums(channel) for channel in pixels]) / segments.sizes  # [c, count]
         painted = means if fill == "segment" else neighbour_means(means, segments.labels)
         return np.asarray(painted[:, segments.labels], np.float32)
-    raise UnknownName("fill", str(fill), (*FILLS, "a number"))
+    raise _no_fill(fill)
 
 
 def number(fill: str | float) -> float | None:
@@ -65,6 +65,14 @@ def number(fill: str | float) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _no_fill(fill: str | float) -> WhyrayError:
+    try:
+        float(fill)
+    except ValueError:
+        return UnknownName("fill", str(fill), (*FILLS, "a number"))
+    return SettingError(f"fill={fill} is not finite; give another number, or one of {', '.join(FILLS)}")
 
 
 def blurred(pixels: Pixels, sigma: float) -> Pixels:

@@ -50,7 +50,8 @@ def check_size(rows: int, columns: int) -> None:
     if rows * columns > now.pixels or max(sides) > now.side_most:
         raise Malformed(f"its picture is {columns} x {rows} pixels, more than {now.pixels / 1e6:g} million")
     if max(sides) > now.aspect * min(sides):
-        raise Malformed(f"its picture is {columns} x {rows} pixels, too narrow for a radiograph")
+        shape = "wide" if columns > rows else "narrow"
+        raise Malformed(f"its picture is {columns} x {rows} pixels, too {shape} for a radiograph")
 
 
 def check_header(walked: Walked, head: Header) -> None:
