@@ -27,12 +27,13 @@ from torch.nn import functional as nf
 
 import whyray
 from whyray.datasets.phantom import FIRST, phantom
+from whyray.metrics.classification import auc
 from whyray.training.augment import Augment, augmented, draws
 from whyray.training.classifier import MEAN, STD, ClassifierTask, as_pixels, batches, finished, masked_bce, mean_aucs
 from whyray.training.examples import Examples
 from whyray.training.finish import settings_of
 from whyray.training.loop import LoopPlan, train
-from whyray.training.plan import ClassifierPlan, Source
+from whyray.training.plan import MARGIN, ClassifierPlan, Source
 
 FINDINGS = (
     "atelectasis", "cardiomegaly", "consolidation", "edema", "lung_opacity", "mass", "nodule", "pleural_effusion",
@@ -41,6 +42,7 @@ FINDINGS = (
 GRID = 28  # cells a side of the stored masks: twice those of the last map at 224 pixels
 LOGIT = 6.0  # what a finding of ordinary size adds to its logit
 STORED = 256
+PLACES = 20.0  # weight of the cells' error
 
 
 def drawn(n: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -88,7 +90,7 @@ class KnownAnswers(ClassifierTask):
         """Cross-entropy of the labels, and the squared error of each cell against its share."""
         plan, rows = self.plan, np.asarray(examples)
         side = plan.side(epoch)
-        pixels = as_pixels(self._pictures(round(side * 8 / 7))[rows])
+        pixels = as_pixels(self._pictures(round(MARGIN * side))[rows])
         x = augmented(pixels, draws(plan.loop.seed, epoch, examples), side, plan.augment)
         maps = _maps(module, ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last))
         cells = torch.einsum("bdhw,fd->bfhw", maps, module.classifier.weight.float())  # type: ignore[union-attr]
@@ -97,9 +99,7 @@ class KnownAnswers(ClassifierTask):
         weights = torch.where(told > 0, self.rarity[:, None, None], 1.0)
         located = (weights * (cells - told) ** 2).mean() / weights.mean()
         whole = masked_bce(logits, torch.from_numpy(self.train.labels[rows]))
-        return (
-            20 * located + (epoch / plan.loop.epochs) ** 2 * whole
-        )  # places first: the head's scale makes labels loud
+        return PLACES * located + (epoch / plan.loop.epochs) ** 2 * whole  # labels are loud by the scale: places first
 
     def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
         """AUC of each finding, after their mean."""
@@ -111,8 +111,6 @@ class KnownAnswers(ClassifierTask):
             check()
         found = torch.cat(logits).double().numpy()
         mean = mean_aucs(self.plan, found, self.val)["auc"]
-        from whyray.metrics.classification import auc
-
         return {"auc": mean, **{f: auc(found[:, k], self.val.labels[:, k]) for k, f in enumerate(FINDINGS)}}
 
     def folded(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-
 import numpy as np
 import pytest
 import torch
 
 import whyray
 from whyray.engine import features
-from whyray.engine.features import feature_program, one_thread
+from whyray.engine.features import feature_program
 from whyray.errors import MissingExtra, SettingError, UnmetNeed
 from whyray.explainers.gradcam import GradCam
 from whyray.networks.densenet import DenseNet
@@ -73,22 +69,3 @@ def test_what_it_cannot_do(classifier: whyray.Classifier, monkeypatch: pytest.Mo
     monkeypatch.setattr(features, "installed", lambda: False)
     with pytest.raises(MissingExtra, match="openvino"):
         feature_program(classifier)
-
-
-def test_one_thread_is_given_back_also_where_two_ask_at_once_or_one_fails() -> None:
-    before = torch.get_num_threads()
-    seen: list[int] = []
-
-    def work(fails: bool) -> None:
-        with contextlib.suppress(ZeroDivisionError), one_thread():
-            seen.append(torch.get_num_threads())
-            time.sleep(0.005)
-            if fails:
-                raise ZeroDivisionError
-
-    workers = [threading.Thread(target=work, args=(i % 3 == 0,)) for i in range(12)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert seen == [1] * 12 and torch.get_num_threads() == before

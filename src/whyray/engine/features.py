@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +20,6 @@ KEPT = 2  # programs held in this process
 EXACT, HALF = 1e-4, 0.2  # refused where the maps differ from torch's by more than this x the largest
 _MADE: OrderedDict[tuple[str, str, str, int], FeatureProgram] = OrderedDict()
 _LOCK = threading.RLock()
-_THREADS = threading.RLock()
 
 
 class FeatureProgram:
@@ -69,8 +66,7 @@ def feature_program(classifier: Classifier, precision: str = "float32") -> Featu
         raise MissingExtra("openvino", "the OpenVINO backend", "fast")
     if "/cpu" not in classifier.backend or not {"features", "module"} <= classifier.capabilities:
         raise UnmetNeed(f"{classifier.name} has no feature maps that OpenVINO could compute; use backend=torch")
-    with _THREADS:
-        key = (classifier.fingerprint, classifier.taps["features"], precision, torch.get_num_threads())
+    key = (classifier.fingerprint, classifier.taps["features"], precision, torch.get_num_threads())
     with _LOCK:
         if key not in _MADE:
             _MADE[key] = _made(classifier, precision, key[3])
@@ -78,23 +74,6 @@ def feature_program(classifier: Classifier, precision: str = "float32") -> Featu
                 _MADE.popitem(last=False)
         _MADE.move_to_end(key)
         return _MADE[key]
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread for a short piece of work between two passes of a program; one caller at a time.
-
-    Torch's other threads wait for more work by spinning, on the cores that the program's next pass wants.
-    """
-    import torch
-
-    with _THREADS:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
 
 
 def _made(classifier: Classifier, precision: str, threads: int) -> FeatureProgram:

@@ -6,7 +6,6 @@ torchvision-style DenseNets this is the map that the pooling reads; peers that h
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from ..contracts import Asked, Capability, Classifier, Context, Explainer
-from ..engine.features import FeatureProgram, feature_program, one_thread
+from ..engine.features import FeatureProgram, feature_program
 from ..errors import SettingError, UnmetNeed
 from ..explanations import Explanation
 from ..types import Radiograph
@@ -75,8 +74,7 @@ def class_activation(
     try:
         with torch.no_grad():
             logits, features = program(x) if program is not None else _pass(classifier, x)
-        with contextlib.nullcontext() if program is None else one_thread():
-            weights, rest = head_response(classifier, features, columns)
+        weights, rest = head_response(classifier, features, columns)
     except UnmetNeed:
         features, weights = tail_gradients(classifier, x, columns)
         return torch.einsum("bfd,bdhw->bfhw", weights, features), torch.full(weights.shape[:2], torch.nan)
