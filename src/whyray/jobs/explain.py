@@ -30,9 +30,8 @@ DEFAULT_EXPLAINERS = (
     "gradcam",
     "template",
 )  # cheapest first; those that would not fit the budget are skipped, with the reason
-ALWAYS_WORKS = (
-    "occlusion",
-)  # for a classifier that gradcam cannot read: logits are enough, in a sixth of LIME's passes
+# For a classifier that gradcam cannot read: logits are enough, in a sixth of LIME's passes.
+ALWAYS_WORKS = ("occlusion",)
 LEAST_FINDINGS = 3
 
 
