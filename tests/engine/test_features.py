@@ -69,3 +69,20 @@ def test_what_it_cannot_do(classifier: whyray.Classifier, monkeypatch: pytest.Mo
     monkeypatch.setattr(features, "installed", lambda: False)
     with pytest.raises(MissingExtra, match="openvino"):
         feature_program(classifier)
+
+
+def test_the_head_is_kept_only_where_it_answers_alike_everywhere() -> None:
+    torch.manual_seed(0)
+    body = [torch.nn.Conv2d(1, 6, 5, stride=4), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+    bends = torch.nn.Sequential(*body, torch.nn.Linear(6, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3)).eval()
+    straight = torch.nn.Sequential(*body, torch.nn.Linear(6, 5), torch.nn.Linear(5, 3)).eval()
+    picture = sample_radiographs(1, 64)[0]
+    for module, kept in ((bends, False), (straight, True)):
+        model = whyray.wrap(module, findings=FINDINGS, size=64, channels=1)
+        program = feature_program(model)
+        assert (program.head is not None) is kept
+        specs = [f"gradcam:relu=false,backend={b}" for b in ("torch", "openvino")]
+        made = whyray.explain(model, picture, FINDINGS[1:], specs)
+        for finding in FINDINGS[1:]:
+            own, mine = (made[finding, spec].values for spec in specs)  # type: ignore[attr-defined]
+            np.testing.assert_allclose(mine, own, atol=1e-5 * max(1, np.abs(own).max()))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from ..contracts import Asked, Capability, Classifier, Context, Explainer
-from ..engine.features import FeatureProgram, feature_program
+from ..engine.features import FeatureProgram, feature_program, head_response
 from ..errors import SettingError, UnmetNeed
 from ..explanations import Explanation
 from ..types import Radiograph
@@ -74,7 +74,11 @@ def class_activation(
     try:
         with torch.no_grad():
             logits, features = program(x) if program is not None else _pass(classifier, x)
-        weights, rest = head_response(classifier, features, columns)
+        if program is not None and program.head is not None:
+            weights, rest = (part[list(columns)] for part in program.head)
+            weights = weights.expand(len(features), -1, -1)
+        else:
+            weights, rest = head_response(classifier, features, columns)
     except UnmetNeed:
         features, weights = tail_gradients(classifier, x, columns)
         return torch.einsum("bfd,bdhw->bfhw", weights, features), torch.full(weights.shape[:2], torch.nan)
@@ -85,24 +89,6 @@ def class_activation(
 def _pass(classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
     logits, taps = classifier.run(x, ("features",))
     return logits, taps["features"]
-
-
-def head_response(classifier: Classifier, features: Tensor, columns: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Mean gradient ``[b, f, d]`` of each logit, and the logits ``[f]`` at zero features; one pass through the head.
-
-    The head sees one copy of the features a finding, and zeros; for pooling and a linear layer the gradient is its
-    weight row / cells.
-    """
-    import torch
-
-    b, f = len(features), len(columns)
-    with torch.enable_grad():
-        seen = features.new_zeros(b * f + 1, *features.shape[1:])
-        seen[:-1].view(b, f, *features.shape[1:]).copy_(features.detach().unsqueeze(1))
-        logits = classifier.head("features", seen.requires_grad_())
-        asked = logits[:-1].view(b, f, -1)[:, range(f), columns].sum()
-        (gradient,) = torch.autograd.grad(asked, seen)
-    return gradient[:-1].mean((2, 3)).view(b, f, -1), logits[-1, columns].detach()
 
 
 def tail_gradients(classifier: Classifier, x: Tensor, columns: Sequence[int]) -> tuple[Tensor, Tensor]:
