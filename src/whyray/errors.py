@@ -11,8 +11,9 @@ WhyrayError
 ├── DataError         a data set that is not laid out as its format says
 ├── AnnotatorError    a model asked over the network gave no usable answer, or its budget is spent
 ├── LockedError       another run holds the folder
-├── DiskFullError     no room left to write
-└── Stopped           cancelled by the user or the time budget
+└── DiskFullError     no room left to write
+
+Stopped               cancelled by the user or the time budget; no WhyrayError, as going on with the next is no answer
 """
 
 from __future__ import annotations
@@ -103,8 +104,12 @@ class DiskFullError(WhyrayError):
     exit_code = 5
 
 
-class Stopped(WhyrayError):
-    """Cancelled by the user (Ctrl-C) or by the time budget; what was finished is kept."""
+class Stopped(BaseException):
+    """Cancelled by the user (Ctrl-C) or by the time budget; what was finished is kept.
+
+    Like KeyboardInterrupt no Exception: Ctrl-C raises it wherever the program is, and there, in whyray or in a library,
+    an ``except Exception`` or ``except WhyrayError`` would take it for one failed input and go on.
+    """
 
     exit_code = 130
 

@@ -55,8 +55,10 @@ class Registry:
 
     def named_class(self, name: str) -> str:
         """The class that an entry point ``module:Class`` names; "" where a module alone, or a file, is registered."""
+        if name in self._files():
+            return ""
         points = self._entry_points()
-        return points[name].attr if name in points and name not in self._files() else ""
+        return points[name].attr if name in points else ""
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {p.name: p for p in entry_points(group=f"whyray.{self.folder}")}

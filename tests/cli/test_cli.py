@@ -170,6 +170,17 @@ def test_ctrl_c_is_130_and_keeps_what_was_finished(pictures: Path, tmp_path: Pat
     assert folders and all((f / "explanation.json").exists() for f in folders)
 
 
+def test_ctrl_c_where_errors_are_expected_is_no_error_of_that_picture(
+    run: Callable[..., Outcome], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(_name: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("whyray.registry.explainer_class", pressed)  # its caller in io.records forgives what it raises
+    got = run("explain", pictures, "-m", "analytic", "-o", tmp_path / "o")
+    assert got.code == 130 and "kept" in got.err
+
+
 def test_the_recorded_command_repeats_the_run(run: Callable[..., Outcome], pictures: Path, tmp_path: Path) -> None:
     options = ["-f", "nodule", "-x", "gradcam:relu=false", "--seed", "3", "--budget", "60", "--voi", "2048/4096"]
     chest = pictures / "chest1.png"

@@ -243,6 +243,29 @@ def test_threads_do_not_read_each_others_taps() -> None:
     assert all(m.training for m in module.modules()) and all(p.requires_grad for p in module.parameters())
 
 
+class Pooled(nn.Module):
+    """Two networks in one class, told apart by a word that no tensor shows."""
+
+    def __init__(self, pooling: str) -> None:
+        super().__init__()
+        self.body, self.linear, self.pooling, self._seen = nn.Conv2d(1, 4, 8, 8), nn.Linear(4, 3), pooling, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._seen += len(x)
+        maps = self.body(x)
+        logits: Tensor = self.linear(maps.mean((2, 3)) if self.pooling == "mean" else maps.amax((2, 3)))
+        return logits
+
+
+def test_fingerprint_follows_a_setting_that_no_tensor_shows() -> None:
+    mean, largest = Pooled("mean"), Pooled("max")
+    largest.load_state_dict(mean.state_dict())
+    first = wrap(mean, findings=FINDINGS, size=64)
+    assert first.fingerprint != wrap(largest, findings=FINDINGS, size=64).fingerprint
+    first.logits(torch.zeros(1, 1, 64, 64))
+    assert wrap(mean, findings=FINDINGS, size=64).fingerprint == first.fingerprint
+
+
 def test_fingerprint_follows_weights_preparation_and_order() -> None:
     torch.manual_seed(0)
     module = FunctionalCnn()

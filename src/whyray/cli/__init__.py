@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         app(args=list(sys.argv[1:] if argv is None else argv), prog_name="whyray")
         sys.stdout.flush()
-    except WhyrayError as error:
+    except (WhyrayError, Stopped) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:

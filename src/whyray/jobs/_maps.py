@@ -143,7 +143,7 @@ class Maker:
         except UnmetNeed as reason:
             self.skipped[label] = str(reason)
         except WhyrayError as error:
-            if error.exit_code != 2:  # a full disk, a stop: no use to go on
+            if error.exit_code != 2:  # a full disk: no use to go on
                 raise
             if len(cells) == 1:
                 yield cells[0], f"{cells[0].about}: {error}"

@@ -186,7 +186,7 @@ class _Bench:
             except UnmetNeed as reason:
                 yield cell, str(reason)
             except WhyrayError as error:
-                if error.exit_code != 2:  # a full disk, a stop: no use to go on
+                if error.exit_code != 2:  # a full disk: no use to go on
                     raise
                 self.failures.append(f"{task.chosen[0].case.id}, {cell.about}: {error}")
                 yield cell, str(error)

@@ -161,7 +161,7 @@ def _each(
         try:
             yield work(load_image(path, voi=voi), path)
         except WhyrayError as error:
-            if error.exit_code != 2:  # a full disk, a stop: no use to go on
+            if error.exit_code != 2:  # a full disk: no use to go on
                 raise
             yield str(error)
     report(len(paths), len(paths), "")

@@ -179,9 +179,24 @@ class TorchClassifier(Classifier):
 
 
 def described(module: nn.Module) -> str:
-    """Class and structure of a module that nobody described; addresses, which change from run to run, are left out."""
+    """Class, structure and plain settings of a module that nobody described; addresses are left out.
+
+    What torch's own layers print is their settings; of other modules the public attributes that are numbers, words or
+    tuples of them count too, as ``self.pooling = "max"`` decides the answer and no tensor shows it.
+    """
     structure = re.sub(r" at 0x[0-9a-f]+", "", repr(module))
-    return f"{type(module).__module__}.{type(module).__qualname__}\n{structure}"
+    lines = [f"{type(module).__module__}.{type(module).__qualname__}", structure]
+    for name, part in module.named_modules():
+        if not type(part).__module__.startswith("torch.nn."):
+            given = {k: v for k, v in vars(part).items() if k != "training" and not k.startswith("_") and _plain(v)}
+            lines += [f"{name}.{key}={given[key]!r}" for key in sorted(given)]
+    return "\n".join(lines)
+
+
+def _plain(value: object) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def fingerprint_of(about: Mapping[str, object], state: Mapping[str, Tensor]) -> str:

@@ -44,7 +44,8 @@ def wrap(
     layer     module whose output is "features"; without it the last spatial map is found and shown in ``taps``.
 
     Change weights under ``torch.no_grad()`` on the parameter itself, not through ``parameter.data``: torch does not
-    count such a write, so the fingerprint stays, and results of the old weights with it. After one, wrap again.
+    count such a write, so the fingerprint stays, and results of the old weights with it. After one, or after a change
+    of a setting such as ``module.pooling``, wrap again. Code is not read: give another class what computes otherwise.
 
     Raises SettingError, UnknownName or WeightsError where these do not fit the module.
     """
