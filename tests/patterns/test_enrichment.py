@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import fisher_exact
 
 from whyray.findings import finding
 from whyray.patterns.attributes import ANATOMY, ZONES, Attributes, anatomy_of, attributes, source_of, zone_masks
@@ -64,7 +65,30 @@ def test_q_is_that_of_benjamini_and_hochberg() -> None:
         if value == value:
             worse = [v * len(known) / (i + 1) for i, v in enumerate(known) if v >= value]
             assert found == pytest.approx(min(1.0, *worse))
-    assert p_values(np.array([1.959964]), np.array([1.0])) == pytest.approx(0.05, abs=1e-6)
+
+
+def test_p_of_one_source_is_twice_fishers_smaller_tail() -> None:
+    for table in ([3, 0, 5, 60], [8, 2, 10, 90], [0, 9, 30, 4], [40, 60, 500, 700]):
+        tails = [fisher_exact(np.reshape(table, (2, 2)), alternative=side)[1] for side in ("greater", "less")]
+        assert p_values(np.array([table]))[()] == pytest.approx(min(1.0, 2 * min(tails)), rel=1e-9), table
+
+
+def test_p_over_sources_is_that_of_dealing_the_attribute_out_anew_within_each() -> None:
+    tables = np.array([[6, 4, 10, 40], [3, 1, 4, 12], [5, 0, 9, 0], [0, 0, 3, 3]])
+    rng = np.random.default_rng(0)
+    dealt = sum(rng.hypergeometric(a + c, b + d, a + b, 200_000) for a, b, c, d in tables[:2])
+    expected = 2 * min((dealt >= 9).mean(), (dealt <= 9).mean())
+    assert p_values(tables)[()] == pytest.approx(expected, abs=4 * math.sqrt(expected / 200_000))
+    assert np.isnan(p_values(tables[2:]))
+
+
+def test_chance_alone_is_called_at_most_as_often_as_said() -> None:
+    """Ten images that fire and an attribute of one in twenty: where a normal approximation says far too much."""
+    rng = np.random.default_rng(1)
+    with_it, others = rng.binomial(10, 0.05, 4000), rng.binomial(300, 0.05, 4000)
+    p = p_values(np.stack([with_it, 10 - with_it, others, 300 - others], axis=-1)[:, None])
+    for level in (0.05, 0.01, 0.001):
+        assert (p <= level).mean() <= level + 2 * math.sqrt(level / 4000)
 
 
 def planted(n: int = 400) -> tuple[Fired, Attributes, list[str]]:

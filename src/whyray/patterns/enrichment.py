@@ -1,7 +1,8 @@
 """What goes with a pattern more often than with other images: log-odds within each source, and the category they say.
 
-Haldane (1956) adds one half to each count; Woolf (1955) pools the sources by the inverse of their variances; Benjamini
-and Hochberg (1995) bound the share of false finds over all patterns and attributes of a bank.
+Haldane (1956) adds one half to each count; Woolf (1955) pools the sources by the inverse of their variances. Whether
+there is anything is asked exactly, as by Fisher (1935); Benjamini and Hochberg (1995) bound the share of false finds
+over all patterns and attributes of a bank.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def enrichments(
         tables.append(counts(inside, top, background[rest], rest, known))
     every = np.stack(tables) if tables else np.zeros((0, len(known.names), 1, 4))
     odds, error = pooled(every)
-    q = adjusted(p_values(odds, error))
+    q = adjusted(p_values(every))
     return [_enriched(known.names, every[p].sum(axis=1), odds[p], error[p], q[p]) for p in range(len(every))]
 
 
@@ -107,20 +108,49 @@ def pooled(tables: Array) -> tuple[Array, Array]:
 
     A source tells where it has images on both sides, and the attribute both is and is not there.
     """
-    a, b, c, d = np.moveaxis(np.asarray(tables, np.float64), -1, 0)
-    tells = (a + b > 0) & (c + d > 0) & (a + c > 0) & (b + d > 0)
     odds, variance = log_odds(tables)
-    weight = np.where(tells, 1 / variance, 0)
+    weight = np.where(_tells(tables), 1 / variance, 0)
     total = weight.sum(axis=-1)
     safe = np.where(total > 0, total, np.nan)
     return (weight * odds).sum(axis=-1) / safe, np.sqrt(1 / safe)
 
 
-def p_values(odds: Array, error: Array) -> Array:
-    """Two-sided, by the normal distribution of log-odds over their standard error; NaN stays NaN."""
-    from scipy.special import erfc
+def p_values(tables: Array) -> Array:
+    """Two-sided p of tables ``[..., sources, 4]``, exact whatever the counts; NaN where no source can tell.
 
-    return np.asarray(erfc(np.abs(odds / error) / np.sqrt(2)))
+    With the margins of each source given, images with the attribute fall among those that fire as balls drawn from an
+    urn do; p is twice the smaller tail of their number over all sources, at most 1.
+    """
+    tables = np.asarray(tables, np.float64)
+    tells = _tells(tables)
+    out = np.full(tables.shape[:-2], np.nan)
+    for at in np.ndindex(out.shape):
+        if tells[at].any():
+            out[at] = _exact(tables[at][tells[at]].astype(np.int64))
+    return out
+
+
+def _tells(tables: Array) -> NDArray[np.bool_]:
+    a, b, c, d = np.moveaxis(np.asarray(tables), -1, 0)
+    told: NDArray[np.bool_] = (a + b > 0) & (c + d > 0) & (a + c > 0) & (b + d > 0)
+    return told
+
+
+def _exact(tables: NDArray[np.int64]) -> float:
+    """p of tables ``[sources, 4]`` that tell."""
+    chances, seen = np.ones(1), 0
+    for a, b, c, d in tables.tolist():
+        fewest, most = max(0, a - d), min(a + b, a + c)
+        x = np.arange(fewest, most + 1)
+        ways = _log_choose(a + c, x) + _log_choose(b + d, a + b - x) - _log_choose(a + b + c + d, np.array(a + b))
+        chances, seen = np.convolve(chances, np.exp(ways)), seen + a - fewest
+    return min(1.0, 2 * float(min(chances[: seen + 1].sum(), chances[seen:].sum())))
+
+
+def _log_choose(n: int, k: NDArray[np.int64]) -> Array:
+    from scipy.special import gammaln
+
+    return np.asarray(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
 
 
 def adjusted(p: Array) -> Array:
