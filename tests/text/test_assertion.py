@@ -65,6 +65,16 @@ negative|Is there [cardiomegaly]? No.
 negative|2. [Edema]: resolved.
 uncertain|[Pneumonia]: possible.
 uncertain|[Pneumonia]? Cannot be excluded.
+uncertain|[Pneumonia]?
+uncertain|Basal opacity ?[pneumonia].
+uncertain|? small [pneumothorax], no effusion.
+uncertain|Is this [atelectasis] or pneumonia?
+uncertain|No [effusion]?
+positive|Basal [opacity], pneumonia?
+positive|Basal [opacity] ? pneumonia.
+positive|No pneumothorax, the [effusion] is large.
+positive|No effusion - the [heart] was enlarged.
+negative|No consolidation - [effusion] or pneumothorax.
 positive|[Pneumothorax]: small, right.
 positive|[Cardiomegaly]? Yes.
 positive|[Effusion]: no change.

@@ -12,6 +12,7 @@ CASES = [
     ("No effusion. Heart is normal.", ["No effusion.", "Heart is normal."]),
     ("Dr. Grey was told. Thanks.", ["Dr. Grey was told.", "Thanks."]),
     ("Seen at 3 p.m. by Dr. J. Grey. Done.", ["Seen at 3 p.m. by Dr. J. Grey.", "Done."]),
+    ("Opacity ? pneumonia. Clear? no", ["Opacity ? pneumonia.", "Clear? no"]),
     ("Atelectasis vs. Pneumonia. Next.", ["Atelectasis vs. Pneumonia.", "Next."]),
     ("Nodule of 3.5 cm. Stable.", ["Nodule of 3.5 cm.", "Stable."]),
     ("Nodule of 3.5 cm. in the apex.", ["Nodule of 3.5 cm. in the apex."]),

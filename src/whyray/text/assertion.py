@@ -4,7 +4,9 @@ Rules are rows of ``assertion.tsv``. A rule reaches forward or backward over a n
 denial and a hedge stop each other: the nearer one decides. After Harkema et al. (2009); the rules are our own.
 
 A colon, a question mark and a dash part sentences, save where an answer follows a heading: "Pneumothorax: none.",
-"Cardiomegaly? No.". Rules that look backward, and those of answers alone (``no``), then reach the heading.
+"Cardiomegaly? No.". Rules that look backward, and those of answers alone (``no``), then reach the heading. A question
+mark at the end, or before a word ("?pneumonia"), is a hedge. A comma or dash parts what is a sentence of its own: "No
+effusion, the heart is large.".
 """
 
 from __future__ import annotations
@@ -18,7 +20,12 @@ from typing import Literal
 from ._lexicon import WORD, Hit, Lexicon, lowered, rules
 
 Polarity = Literal["positive", "negative", "uncertain"]
-_BREAK = re.compile(r"[;:](?=\s)|[.!?](?=\s)")
+_BREAK = re.compile(
+    r"[;:](?=\s)|[.!?](?=\s)"
+    r"|(?:,|(?<=\s)[-–—]{1,2})(?=\s+(?:the|there)\s[^,;.?]*\b(?:is|are|was|were|has|have)\b)"
+)
+_ASKED = re.compile(r"(?P<before>(?:^|(?<=[\s(,;]))\?(?=\s?[a-z]))|\?(?=[\s).,;]*$)")
+_ASKED_OF = 6  # words that a question mark reaches
 # what may stand between two findings of one list: commas, and, or, and up to three words of description
 _LIST = re.compile(
     r"(?:[\s,/-]+|(?:and|or|nor|the|a|an|any)\b)*(?:(?!(?:no|not|with|without|but)\b)[a-z0-9'-]+\s+){0,3}"
@@ -94,12 +101,21 @@ def _table() -> tuple[tuple[str, str, int, str], ...]:
 
 def decide(low: str, mentions: Sequence[tuple[int, int]], found: Sequence[Cue]) -> tuple[Assertion, ...]:
     """Assertions of mentions in a sentence of small letters, given its cues."""
+    found = [*found, *_questions(low)]
     if not found:
         return (PLAIN,) * len(mentions)
     walls = [(c.start, c.end) for c in found if c.state == "stop"] + [m.span() for m in _BREAK.finditer(low)]
     bearing = [c for c in found if c.state not in ("stop", "pseudo")]
     answers = {begin: mark for mark, begin in headings(low, mentions).values()}
     return tuple(_decide(low, number, mentions, bearing, walls, answers) for number in range(len(mentions)))
+
+
+def _questions(low: str) -> list[Cue]:
+    """Question marks that put what follows, or what the sentence ends with, in doubt."""
+    if "?" not in low:
+        return []
+    sides = [(m.start(), "forward" if m["before"] else "backward") for m in _ASKED.finditer(low)]
+    return [Cue(at, at + 1, "uncertain", side, _ASKED_OF, "?") for at, side in sides]
 
 
 def headings(low: str, mentions: Sequence[tuple[int, int]]) -> dict[int, tuple[int, int]]:
@@ -172,6 +188,8 @@ def _distance(low: str, number: int, mentions: Sequence[tuple[int, int]], cue: C
 def _linked(low: str, number: int, mentions: Sequence[tuple[int, int]], cue: Cue) -> bool:
     """Whether a cue that looks backward reaches this mention: none after it stands outside one list with it."""
     at = mentions[number][1]
+    if cue.name == "?" and "," in low[at : cue.start]:
+        return False
     for start, end in mentions[number + 1 :]:
         if start >= cue.start:
             break

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from ..findings import crosswalk
 from ._lexicon import WORD, Hit, Lexicon, longest, lowered, rules
-from .assertion import PLAIN, Assertion, Polarity, cues, decide, headings
+from .assertion import Assertion, Polarity, cues, decide, headings
 from .sections import split
 from .sentences import Sentence, sentences
 
@@ -142,7 +142,7 @@ def mentions(sentence: str) -> tuple[Mention, ...]:
     whole = [h for h in named if _facts()[h.rule][0] == "no_finding"]
     named = sorted(_distinct(longest(h for h in named if _facts()[h.rule][0] != "no_finding")) + longest(whole))
     spans = [(h.start, h.end) for h in named]
-    said = decide(low, spans, cues(bearing, of_findings)) if bearing else (PLAIN,) * len(spans)
+    said = decide(low, spans, cues(bearing, of_findings))
     where = _places(low, spans, places, of_findings + of_assertion)
     found = [_mention(h, a, w, " not " in low[h.start : h.end]) for h, a, w in zip(named, said, where)]
     for number in headings(low, spans):

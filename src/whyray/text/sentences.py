@@ -103,7 +103,8 @@ def _goes_on(text: str, start: int, end: re.Match[str]) -> bool:
     """Whether the sentence goes on after this stop mark."""
     mark = end[0]
     if mark == "?":
-        return bool(_ANSWER.match(text, end.end()))
+        asks_on = not text[end.start() - 1 : end.start()].strip() and text[end.end() :].lstrip()[:1].islower()
+        return asks_on or bool(_ANSWER.match(text, end.end()))
     if mark[0] != "." or len(mark.rstrip("\"')]")) > 1:
         return False
     before = text[start : end.start() + 1]
