@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from torch import nn
 import whyray
 from whyray.contracts import Classifier, Context, cells_to_pixels
 from whyray.datasets.phantom import phantom_case
-from whyray.errors import DataError, InputError, SettingError, Stopped
+from whyray.errors import DataError, InputError, SettingError, Stopped, UnmetNeed
 from whyray.explainers.centre import Centre
 from whyray.explainers.edges import Edges
 from whyray.explainers.gradcam import GradCam
@@ -269,11 +270,12 @@ def test_what_cannot_work_is_skipped_with_the_reason(mini: Classifier, monkeypat
     monkeypatch.setattr(GradCam, "needs", frozenset({"telepathy"}))
     trial = Trial(steps=2, road=2, grid=4, draws=4, few=0)
     cases = [phantom_case(2_000_400)]
-    found = evaluate_faithfulness(
-        mini, cases, ["gradcam"], findings=["nodule"], pairs="all", trial=trial, replicates=10
-    )
+    asked: dict[str, Any] = {"findings": ["nodule"], "pairs": "all", "trial": trial, "replicates": 10}
+    found = evaluate_faithfulness(mini, cases, ["gradcam", "gradient"], **asked)
     assert "needs telepathy" in found.skipped["gradcam"]
-    assert {s.explainer for s in found.scores} == {"edges", "centre", "random"}
+    assert {s.explainer for s in found.scores} == {"gradient", "edges", "centre", "random"}
+    with pytest.raises(UnmetNeed, match=r"no explainer is left to measure\. gradcam needs telepathy"):
+        evaluate_faithfulness(mini, cases, ["gradcam"], **asked)
 
 
 def test_run_again_and_nothing_is_made_twice(mini: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

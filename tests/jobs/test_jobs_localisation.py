@@ -231,6 +231,18 @@ def test_a_map_that_fails_stays_in_the_mean_as_an_empty_one(
     assert overlap.n == 2, "an empty mask has no true-positive IoU"
 
 
+def test_controls_alone_are_no_answer(
+    model: whyray.Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GradCam, "needs", frozenset({"telepathy"}))
+    with pytest.raises(
+        UnmetNeed, match=r"no explainer is left to measure\. gradcam needs telepathy.*these work with it"
+    ):
+        evaluate_localisation(model, small(), PLAN, Store(tmp_path))
+    both = replace(PLAN, explainers=("gradcam", "occlusion"))
+    assert set(evaluate_localisation(model, small(), both, Store(tmp_path)).skipped) == {"gradcam"}
+
+
 def test_a_picture_that_cannot_be_read_is_listed_and_an_unmet_need_is_a_skip(
     model: whyray.Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,18 @@ class Maker:
         used = self.engines[backend, precision]
         return own if own.startswith(used) else f"{own} + {used}"
 
+    def check(self) -> None:
+        """Fill ``skipped`` with what cannot work with this classifier. Raises UnmetNeed where controls alone can: a
+        table of them answers nothing."""
+        for label, explainer in self.asked.items():
+            try:
+                check_needs(explainer, self.classifier, self.asked)
+            except UnmetNeed as reason:
+                self.skipped[label] = str(reason)
+        wanted = [label for label, explainer in self.asked.items() if not explainer.control]
+        if wanted and self.skipped.keys() >= set(wanted):
+            raise UnmetNeed("no explainer is left to measure. " + ". ".join(self.skipped[label] for label in wanted))
+
     def work(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Made]]:
         """Make the maps of a few radiographs: all explainers share what is paid, equal findings share the passes."""
         paid: dict[bytes, NDArray[np.float32]] = {}

@@ -17,7 +17,7 @@ from ._maps import Maker
 from ._paths import KIND, path_arrays
 from ._robust import few_of, robustness
 from .files import silent
-from .localisation import CONTROLS, regions_wanted, unmet
+from .localisation import CONTROLS, regions_wanted
 from .plan import EvaluationPlan
 from .store import Store
 
@@ -63,9 +63,9 @@ def evaluate_counterfactual(
     plan = replace(plan, localisation=replace(plan.localisation, sign=settings.sign, modes=settings.modes))
     asked = mapped(plan.explainers or DEFAULT, CONTROLS)
     wanted = regions_wanted(classifier, plan)
-    skipped = {label: why for label, e in asked.items() if (why := unmet(e, classifier, asked))}
-    autoencoders = _autoencoders(asked, classifier, skipped)
-    maker = Maker(classifier, asked, plan.seed, store, cancelled, skipped)
+    maker = Maker(classifier, asked, plan.seed, store, cancelled)
+    maker.check()
+    autoencoders = _autoencoders(asked, classifier, maker.skipped)
     painter = replace(maker, kind=KIND, arrays=path_arrays)
     bench = Bench(maker, painter, dataset, plan, wanted, autoencoders)
     pictures = bench.measure(plan.chosen(dataset.cases()), report)
@@ -81,7 +81,7 @@ def evaluate_counterfactual(
     )
     made = tables(pictures, disturbed, labels, classifier.findings, plan, store)
     facts = _facts(bench, pictures)
-    return Counterfactuals(plan, made, labels, tuple(pictures), skipped, tuple(bench.failures), facts)
+    return Counterfactuals(plan, made, labels, tuple(pictures), maker.skipped, tuple(bench.failures), facts)
 
 
 def _autoencoders(

@@ -102,7 +102,8 @@ def evaluate_faithfulness(
     pairs       which findings of a picture: those the classifier calls ("predicted": there is a positive answer to
                 explain), those labelled 1 ("present"), or "all".
     store       where finished cells are kept: with the same store, a second call makes only what is missing.
-    Raises UnknownName, SettingError, DataError where no picture and finding is left to measure, Stopped.
+    Raises UnknownName, SettingError, UnmetNeed where no explainer but controls works with this classifier, DataError
+    where no picture and finding is left to measure, Stopped.
     """
     trial = trial or Trial()
     asked = mapped(explainers, CONTROLS)
@@ -112,6 +113,7 @@ def evaluate_faithfulness(
         raise DataError(f"no picture has a finding to explain (pairs={pairs!r}); give other pictures, or pairs='all'")
     with tempfile.TemporaryDirectory() as folder:
         maker = Maker(classifier, asked, seed, store or Store(Path(folder)), cancelled)
+        maker.check()
         bench = _Bench(maker, trial)
         done = _done(bench, plan_tasks(chosen, tuple(asked), trial), report, cancelled)
     rows = rows_of(done)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..contracts import Classifier, Dataset, Explainer
+from ..contracts import Classifier, Dataset
 from ..engine.passes import predict
 from ..errors import DataError, WhyrayError
 from ..findings import facts as finding_facts
@@ -15,7 +15,7 @@ from ._located import VERSION, how, located, nothing_drawn, truths
 from ._mapped import mapped
 from ._maps import Maker, attributions
 from ._tables import Tables, tables
-from .explain import check_needs, finding_of
+from .explain import finding_of
 from .files import silent
 from .plan import OPERATING, EvaluationPlan
 from .run import Cell, Made, run
@@ -109,14 +109,13 @@ def evaluate_localisation(
     """Every explainer of the plan and the controls on every picture with an expert's region. Interrupt it and call it
     again: what is in ``store`` is not made twice.
 
-    Raises UnknownName and SettingError before any work, DataError where no picture has a region of a finding.
+    Raises UnknownName and SettingError before any work, UnmetNeed where none but controls works with this classifier,
+    DataError where no picture has a region of a finding.
     """
     asked = mapped(plan.explainers or DEFAULT, CONTROLS)
     wanted = regions_wanted(classifier, plan)
     maker = Maker(classifier, asked, plan.seed, store, cancelled)
-    for label, explainer in asked.items():
-        if reason := unmet(explainer, classifier, asked):
-            maker.skipped[label] = reason
+    maker.check()
     bench = _Bench(maker, plan, wanted)
     cases = plan.chosen(dataset.cases())
     measured = bench.measure(cases, report)
@@ -151,17 +150,6 @@ def regions_wanted(classifier: Classifier, plan: EvaluationPlan) -> dict[str, tu
         finding_of(classifier, finding)
     chosen = tuple(dict.fromkeys(finding_of(classifier, f) for f in plan.findings)) or classifier.findings
     return {f: plan.map.get(f, (f,)) for f in classifier.findings if f in chosen}
-
-
-def unmet(explainer: Explainer, classifier: Classifier, asked: Mapping[str, Explainer]) -> str:
-    """Why this explainer cannot work with this classifier, or nothing."""
-    from ..errors import UnmetNeed
-
-    try:
-        check_needs(explainer, classifier, asked)
-    except UnmetNeed as reason:
-        return str(reason)
-    return ""
 
 
 def most_specific(present: Sequence[str]) -> tuple[str, ...]:
