@@ -81,3 +81,16 @@ def test_what_is_there_is_not_made_again(
 def test_a_store_without_reports_says_so(store: ActivationStore) -> None:
     with pytest.raises(DataError, match="reports = FOLDER"):
         read_reports(store)
+
+
+def test_a_corrected_report_is_embedded_again(
+    parts: list[Part], store: ActivationStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "PIECE", 4)
+    write_reports(parts, store.folder, TextTower("count", 2, Counting()))
+    cases = list(parts[0].cases)
+    cases[0] = dataclasses.replace(cases[0], report={"findings": "Corrected."})
+    again = Counting()
+    write_reports([Part(parts[0].spec, cases), parts[1]], store.folder, TextTower("count", 2, again))
+    assert "Corrected." in again.seen and len(again.seen) == 3, "one file of four, one of them without a text"
+    assert read_reports(store)[0][0] == len("Corrected.")

@@ -1,11 +1,13 @@
 """Reports beside stored activations: one embedding a picture, of the Findings section only.
 
 FOLDER/reports-00000.safetensors embeddings [n, d] of the pictures of one shard; a row without a text is zero
-FOLDER/reports-00000.json        their names, the tower, why some have none, and the sha256; written after it
+FOLDER/reports-00000.json        their names, the tower, what was read, why some have none, and the sha256;
+                                 written after it
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +42,12 @@ def write_reports(
     with disk_errors(folder):
         for number, start in enumerate(range(0, len(listed), PIECE)):
             some = listed[start : start + PIECE]
-            about = {"tower": tower.name, "cases": [[spec, case.id] for spec, case in some]}
+            read = json.dumps([case.report.get("findings", "") for _, case in some]).encode()
+            about = {
+                "tower": tower.name,
+                "cases": [[spec, case.id] for spec, case in some],
+                "read": hashlib.sha256(read).hexdigest(),
+            }
             held = _whole(folder, number)
             if held is None or {k: held[k] for k in about} != about:
                 rows, lacking = report_embeddings([case for _, case in some], tower)
