@@ -49,7 +49,7 @@ def write_reports(
                 "read": hashlib.sha256(read).hexdigest(),
             }
             held = _whole(folder, number)
-            if held is None or {k: held[k] for k in about} != about:
+            if held is None or {k: held.get(k) for k in about} != about:
                 rows, lacking = report_embeddings([case for _, case in some], tower)
                 tensors = {"embeddings": torch.from_numpy(np.nan_to_num(rows))}
                 sha256 = save_weights(_file(folder, number), tensors)
