@@ -7,7 +7,9 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy.interpolate import BSpline
 
+from whyray.datasets._phantom_fields import _spline
 from whyray.datasets._resolve import load_dataset
 from whyray.datasets.phantom import (
     FINDINGS,
@@ -75,6 +77,13 @@ def test_version_and_pixels_are_frozen() -> None:
     assert PHANTOM_VERSION == 1
     grey = np.concatenate([thumbnail(phantom(n, size=64).pixels, 4).ravel() for n in (0, 8)])
     np.testing.assert_allclose(grey, FROZEN, atol=0.002)
+
+
+def test_a_cloud_is_the_tensor_product_of_cubic_b_splines() -> None:
+    coarse = np.random.default_rng(3).standard_normal((8, 8)).astype(np.float32)
+    knots = np.arange(-3, 9, dtype=float)
+    basis = BSpline(knots, np.eye(8), 3)((np.arange(90) + 0.5) / 90 * 5)
+    np.testing.assert_allclose(_spline(coarse, 90), basis @ coarse @ basis.T, atol=1e-6)
 
 
 def test_a_case_is_the_same_pixels_in_any_order() -> None:

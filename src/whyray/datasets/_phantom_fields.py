@@ -109,8 +109,7 @@ def shell(distance: NDArray[Any], radius: NDArray[Any] | float, hollow: float) -
 def cloud(grid: Grid, rng: np.random.Generator, cells: int) -> Map:
     """Smooth random field of about unit variance with ``cells`` bumps across; the same at every picture size."""
     coarse = rng.standard_normal((cells + 3, cells + 3)).astype(np.float32)
-    weights = _spline_weights(grid.size, cells)
-    return np.asarray(weights @ coarse @ weights.T * np.float32(2.0), np.float32)
+    return np.asarray(_spline(coarse, grid.size) * np.float32(2.0), np.float32)
 
 
 def lines(grid: Grid, x: NDArray[Any], y: NDArray[Any], amounts: NDArray[Any], blur_cm: float) -> Map:
@@ -130,13 +129,13 @@ def _span(values: NDArray[np.float64], size: int) -> slice:
     return slice(max(0, int(np.floor(values.min())) - 1), min(size, max(0, int(np.ceil(values.max())) + 2)))
 
 
-def _spline_weights(size: int, cells: int) -> Map:
-    """Uniform cubic B-spline weights ``[size, cells + 3]``."""
-    where = (np.arange(size) + 0.5) / size * cells
+def _spline(coarse: Map, size: int) -> Map:
+    """Uniform cubic B-spline through ``[cells + 3, cells + 3]`` at ``[size, size]`` pixels. Sums of four, and no matrix
+    product: threads of a BLAS would wait for each other, and another BLAS would round otherwise."""
+    where = (np.arange(size) + 0.5) / size * (len(coarse) - 3)
     base = where.astype(np.int64)
     t = where - base
     parts = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-    weights = np.zeros((size, cells + 3), np.float32)
-    for offset, part in enumerate(parts):
-        weights[np.arange(size), base + offset] = part / 6
-    return weights
+    taps = [(base + offset, np.asarray(part / 6, np.float32)) for offset, part in enumerate(parts)]
+    rows = np.sum([part[:, None] * coarse[at] for at, part in taps], axis=0)
+    return np.asarray(np.sum([part * rows[:, at] for at, part in taps], axis=0), np.float32)
