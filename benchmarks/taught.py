@@ -11,13 +11,11 @@ on phantoms of the validation split, each finding. Nothing is shipped; the seed 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Sequence
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -37,8 +35,7 @@ BATCH, RATE = 16, 1.5e-3
 
 def pictures(split: str, count: int, processes: int) -> Tensor:
     """The first phantoms of a split ``[n, 1, 256, 256]`` in 0..1."""
-    alone = patch.dict(os.environ, OMP_NUM_THREADS="1")  # more threads a process only wait for each other
-    with alone, get_context("spawn").Pool(processes) as pool:
+    with get_context("spawn").Pool(processes) as pool:
         made = pool.map(partial(_pixels, FIRST[split]), range(count), chunksize=20)
     return torch.from_numpy(np.stack(made))[:, None]
 

@@ -150,7 +150,6 @@ class Maker:
         if label in self.skipped:
             return
         try:
-            check_needs(explainer, self.classifier, self.asked)
             made = explainer.explain(self.classifier, [c.given.radiograph for c in cells], findings, context)
         except UnmetNeed as reason:
             self.skipped[label] = str(reason)

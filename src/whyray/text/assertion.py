@@ -25,7 +25,7 @@ _BREAK = re.compile(
     r"|(?:,|(?<=\s)[-–—]{1,2})(?=\s+(?:the|there)\s[^,;.?]*\b(?:is|are|was|were|has|have)\b)"
 )
 _ASKED = re.compile(r"(?P<before>(?:^|(?<=[\s(,;]))\?(?=\s?[a-z]))|\?(?=[\s).,;]*$)")
-_ASKED_OF = 6  # words that a question mark reaches
+_ASKED_OF = 6  # words that a question mark reaches forward; backward it reaches what no comma parts from it
 # what may stand between two findings of one list: commas, and, or, and up to three words of description
 _LIST = re.compile(
     r"(?:[\s,/-]+|(?:and|or|nor|the|a|an|any)\b)*(?:(?!(?:no|not|with|without|but)\b)[a-z0-9'-]+\s+){0,3}"
@@ -114,8 +114,14 @@ def _questions(low: str) -> list[Cue]:
     """Question marks that put what follows, or what the sentence ends with, in doubt."""
     if "?" not in low:
         return []
-    sides = [(m.start(), "forward" if m["before"] else "backward") for m in _ASKED.finditer(low)]
-    return [Cue(at, at + 1, "uncertain", side, _ASKED_OF, "?") for at, side in sides]
+    out = []
+    for mark in _ASKED.finditer(low):
+        at = mark.start()
+        forward = mark["before"] is not None
+        words = sum(1 for _ in WORD.finditer(low, low.rfind(",", 0, at) + 1, at))
+        reach = _ASKED_OF if forward else words - 1  # a mention is a word itself
+        out.append(Cue(at, at + 1, "uncertain", "forward" if forward else "backward", reach, "?"))
+    return out
 
 
 def headings(low: str, mentions: Sequence[tuple[int, int]]) -> dict[int, tuple[int, int]]:
@@ -188,8 +194,6 @@ def _distance(low: str, number: int, mentions: Sequence[tuple[int, int]], cue: C
 def _linked(low: str, number: int, mentions: Sequence[tuple[int, int]], cue: Cue) -> bool:
     """Whether a cue that looks backward reaches this mention: none after it stands outside one list with it."""
     at = mentions[number][1]
-    if cue.name == "?" and "," in low[at : cue.start]:
-        return False
     for start, end in mentions[number + 1 :]:
         if start >= cue.start:
             break
