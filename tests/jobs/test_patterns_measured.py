@@ -57,7 +57,7 @@ def test_cells_cover_a_region_as_its_mask_does() -> None:
     mini = whyray.load_model("mini")
     case = next(c for c in load_dataset("phantom#test").cases() if any(r.kind == "finding" for r in c.regions()))
     frame = mini.prepare(case.radiograph())
-    cells = inside_cells(case, frame, (14, 14))
+    cells = inside_cells(case.regions(), frame, (14, 14))
     assert cells and cells.keys() == {r.finding for r in case.regions() if r.kind == "finding"}
     for finding, inside in cells.items():
         mask = np.logical_or.reduce([r.mask for r in case.regions() if r.finding == finding])
@@ -141,7 +141,7 @@ def test_strengths_are_those_of_the_pictures_regions_and_site_that_are_asked_for
     def measured(number: int, store: Store) -> dict[str, np.ndarray]:
         name, of, cases = runs[number]
         one = next(r for r in _units.representations(mini, of, cases, {}, 0) if r.name == name)
-        made = _units.measure(one, of, cases, store, lambda *_: None)
+        made = _units.measure([one], of, cases, store, lambda *_: None)[name]
         return {"strengths": made.strengths, **made.sums}
 
     for number in range(len(runs)):
@@ -156,7 +156,11 @@ def test_a_damaged_cell_never_shifts_rows_against_cases(
     monkeypatch.setattr(_units, "PIECE", 2)
     cases, store, real = named_alike(1, n=6), Store(tmp_path), _units.run
     one = next(_units.representations(mini, bank, cases, {}, 0))
-    whole = _units.measure(one, bank, cases, store, lambda *_: None).strengths
+
+    def strengths() -> np.ndarray:
+        return _units.measure([one], bank, cases, store, lambda *_: None)["patterns"].strengths
+
+    whole = strengths()
 
     def damaging(groups: list[list[Cell]], *given: Any, **more: Any) -> Ran:
         ran = real(groups, *given, **more)
@@ -165,9 +169,34 @@ def test_a_damaged_cell_never_shifts_rows_against_cases(
 
     monkeypatch.setattr(_units, "run", damaging)
     with pytest.raises(DataError, match="damaged while it ran; run again"):
-        _units.measure(one, bank, cases, store, lambda *_: None)
+        strengths()
     monkeypatch.setattr(_units, "run", real)
-    np.testing.assert_array_equal(_units.measure(one, bank, cases, store, lambda *_: None).strengths, whole)
+    np.testing.assert_array_equal(strengths(), whole)
+
+
+def test_a_case_is_opened_once_for_all_representations(
+    small: tuple[whyray.Classifier, PatternBank], tmp_path: Path
+) -> None:
+    mini, bank = small
+    opened: list[str] = []
+
+    class Counted:
+        def __init__(self, what: str, real: Any) -> None:
+            self.what, self.real, self.source = what, real, real.source
+
+        def __call__(self) -> Any:
+            opened.append(self.what)
+            return self.real()
+
+    plain = load_dataset("phantom:val=3").cases("val")
+    cases = [
+        replace(c, open=Counted(f"picture {c.id}", c.open), open_regions=Counted(f"regions {c.id}", c.open_regions))
+        for c in plain
+    ]
+    ones = list(_units.representations(mini, bank, plain, {}, 0))
+    made = _units.measure(ones, bank, cases, Store(tmp_path), lambda *_: None)
+    assert made.keys() == {one.name for one in ones} and len(ones) >= 3
+    assert sorted(opened) == sorted(f"{what} {c.id}" for what in ("picture", "regions") for c in plain)
 
 
 def test_a_bank_that_reads_tokens_as_they_are_gets_as_many_components_as_they_vary_in(

@@ -14,7 +14,7 @@ from ..metrics.patterns import mass_ratios
 from ..patterns.bank import PatternBank
 from ..patterns.site import Site, read_tokens
 from ..patterns.sums import Sum, carriers, decompose
-from ..types import Case, Frame, Report, content
+from ..types import Case, Frame, Radiograph, Region, Report, content
 from .run import Cell, run, whole
 from .store import Store
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     Array = NDArray[np.float64]
+    Opened = tuple[Radiograph, Sequence[Region]]
     Read = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 VERSION = 1
@@ -99,9 +100,31 @@ def _random_weights(classifier: Classifier, cases: Sequence[Case], seed: int) ->
     return list(cascade(classifier, inputs, stages=2, seed=seed))[-1].classifier
 
 
-def measure(one: Representation, bank: PatternBank, cases: Sequence[Case], store: Store, report: Report) -> Measured:
-    """Strengths of all units on all cases, a piece of them a cell."""
-    about = {
+def measure(
+    ones: Sequence[Representation], bank: PatternBank, cases: Sequence[Case], store: Store, report: Report
+) -> dict[str, Measured]:
+    """Name -> strengths of all its units on all cases. A piece of the cases is opened once for all representations."""
+    seen = [[c.source(), c.regions_source()] for c in cases]
+
+    def group(start: int) -> list[Cell]:
+        piece = slice(start, start + PIECE)
+        return [Cell({**_about(one), "cases": seen[piece]}, one.name, (one, cases[piece])) for one in ones]
+
+    def work(missing: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, NDArray[Any]]]]:
+        opened = [(c.radiograph(), c.regions()) for c in missing[0].given[1]]
+        for cell in missing:
+            yield cell, _piece(cell.given[0], bank, opened)
+
+    groups = [group(start) for start in range(0, len(cases), PIECE)]
+    run(groups, work, store, total=len(groups), report=report)
+    return {
+        one.name: _joined([r.arrays for r in whole(rows, store)]) for one, rows in zip(ones, zip(*groups), strict=True)
+    }
+
+
+def _about(one: Representation) -> dict[str, Any]:
+    """What decides a representation's strengths, beside the cases."""
+    return {
         "kind": "pattern-strengths",
         "version": VERSION,
         "representation": one.key,
@@ -109,31 +132,22 @@ def measure(one: Representation, bank: PatternBank, cases: Sequence[Case], store
         "backend": one.classifier.backend,  # names the layer of "features" too
         "site": one.site.facts,
     }
-    seen = [[c.source(), c.regions_source()] for c in cases]
-    wanted = [
-        Cell({**about, "cases": seen[start : start + PIECE]}, one.name, cases[start : start + PIECE])
-        for start in range(0, len(cases), PIECE)
-    ]
 
-    def work(missing: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, NDArray[Any]]]]:
-        for cell in missing:
-            yield cell, _piece(one, bank, cell.given)
 
-    run([[c] for c in wanted], work, store, total=len(wanted), report=report)
-    found = [r.arrays for r in whole(wanted, store)]
-    joined = {name: np.concatenate([a[name] for a in found]) for name in found[0]}
+def _joined(pieces: Sequence[Mapping[str, NDArray[Any]]]) -> Measured:
+    joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     return Measured(joined.pop("strengths"), joined)
 
 
-def _piece(one: Representation, bank: PatternBank, cases: Sequence[Case]) -> dict[str, NDArray[Any]]:
+def _piece(one: Representation, bank: PatternBank, opened: Sequence[Opened]) -> dict[str, NDArray[Any]]:
     """Of each case: strength of every unit, how far its map lies in the finding's region; of the bank, its sums."""
     import torch
 
-    frames = [one.classifier.prepare(c.radiograph()) for c in cases]
+    frames = [one.classifier.prepare(radiograph) for radiograph, _ in opened]
     tokens, outputs, logits = one.tokens(torch.from_numpy(np.stack([f.pixels for f in frames])))
     maps = [one.maps(t) for t in tokens]
     out: dict[str, Any] = {"strengths": np.stack([m.max(axis=1) for m in maps]).astype(np.float32)}
-    regions = [inside_cells(c, f, one.site.grid) for c, f in zip(cases, frames, strict=True)]
+    regions = [inside_cells(r, f, one.site.grid) for (_, r), f in zip(opened, frames, strict=True)]
     for name in one.classifier.findings:
         ratios = [
             mass_ratios(m, found[name]) if name in found else np.full(len(m), np.nan)
@@ -163,7 +177,7 @@ def _sums(sums: Sequence[Sum], logits: Array) -> dict[str, Array]:
     }
 
 
-def inside_cells(case: Case, frame: Frame, grid: tuple[int, int], fine: int = 8) -> dict[str, Array]:
+def inside_cells(regions: Sequence[Region], frame: Frame, grid: tuple[int, int], fine: int = 8) -> dict[str, Array]:
     """finding -> how much of each cell ``[cells]`` its region covers, from ``fine x fine`` points a cell."""
     h, w = grid
     rows, columns = frame.pixels.shape[1:]
@@ -174,7 +188,7 @@ def inside_cells(case: Case, frame: Frame, grid: tuple[int, int], fine: int = 8)
     u, v = np.rint(at[0]).astype(int), np.rint(at[1]).astype(int)
     seen = (u >= 0) & (v >= 0) & (u < frame.source_shape[1]) & (v < frame.source_shape[0])
     out: dict[str, Array] = {}
-    for region in case.regions():
+    for region in regions:
         if region.kind != "finding" or region.mask is None:
             continue
         hit = np.zeros(x.size)

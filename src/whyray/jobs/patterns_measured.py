@@ -54,8 +54,11 @@ def evaluate_patterns(
     skipped: dict[str, str] = {}
     ica, components = independent(classifier, bank, splits["val"], store, seed)
     scores: list[Score] = []
-    for one in (*representations(classifier, bank, splits["val"], skipped, seed), ica, *_generic(classifier, skipped)):
-        measured = {s: measure(one, bank, cases, store, report) for s, cases in splits.items()}
+    own = representations(classifier, bank, splits["val"], skipped, seed)
+    ones = (*own, ica, *_generic(classifier, skipped))
+    found = {split: measure(ones, bank, cases, store, report) for split, cases in splits.items()}
+    for one in ones:
+        measured = {split: by_name[one.name] for split, by_name in found.items()}
         scores += planted_rows(one, measured, splits, seed)
         scores += purity_rows(one, measured["test"], splits["test"], classifier.findings, seed)
         if one.name == "patterns":
