@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import whyray
 from whyray.contracts import Context
@@ -36,14 +38,21 @@ def test_every_row_has_its_controls_and_nothing_is_made_twice(
     save_bank(tmp_path / "bank", context.artefact("patterns", mini.fingerprint))
     data = load_dataset("phantom:val=10,test=10")
     made = patterns_into(tmp_path / "out", mini, data, tmp_path / "bank")
-    by = {(r.finding, r.metric, r.explainer): r for r in made.scores}
+    by = {(r.finding, r.metric, r.explainer): r for r in made.scores if r.slice is None}
     aucs = {k for k in by if k[1] == "planted_auc"}
     assert {k[2] for k in aucs} == {"patterns", "neurons", "random_weights", "ica", "generic"}
     assert list(made.skipped) == ["pca"] and made.facts["ica"]["components"] == 64
     scored = {name: {k[:2] for k in by if k[2] == name} for name in ("neurons", "ica", "generic")}
     assert scored["ica"] == scored["generic"] == scored["neurons"] and ("mass_ratio" in {m for _, m in scored["ica"]})
     assert {k[0] for k in aucs if k[2] == "patterns"} == {k[0] for k in aucs if k[2] == "neurons"}
-    assert all(r.low <= r.value <= r.high and r.n == 10 for r in made.scores if r.metric == "planted_auc")
+    assert all(r.low <= r.value <= r.high and r.n == 10 for k, r in by.items() if k in aucs)
+    test = data.cases("test")
+    for row in (r for r in made.scores if r.slice == "severity 0.5 or more"):
+        seen = [c.facts["severities"].get(row.finding, 0) for c in test]  # type: ignore[attr-defined]
+        assert row.note and row.note.endswith(f", {sum(s >= 0.5 for s in seen)} positives")
+        assert row.n == sum(c.labels[row.finding] == 0 or s >= 0.5 for c, s in zip(test, seen, strict=True))
+        assert row.note.startswith(str(by[row.finding, "planted_auc", row.explainer].note).partition(",")[0])
+    assert {r.finding for r in made.scores if r.slice} < {k[0] for k in aucs}
     assert by["all", "sum_gap", "patterns"].value < 1e-4
     assert by["edema", "size", "patterns"].n == 10 and by["edema", "logit_recovered", "patterns"].value <= 1
     assert json.loads((tmp_path / "out/scores.json").read_text())["skipped"]["pca"]
@@ -172,6 +181,20 @@ def test_a_damaged_cell_never_shifts_rows_against_cases(
         strengths()
     monkeypatch.setattr(_units, "run", real)
     np.testing.assert_array_equal(strengths(), whole)
+
+
+def test_channels_that_go_below_zero_are_units_of_either_sign() -> None:
+    """Where no ReLU has the last word, a channel that is low on a finding tells it as well as one that is high."""
+    torch.manual_seed(0)
+    inputs = np.random.default_rng(0).standard_normal((2, 1, 32, 32)).astype(np.float32)
+    for last, names in ((nn.Identity(), 6), (nn.ReLU(), 3)):
+        body = nn.Sequential(nn.Conv2d(1, 3, 8, 8), last)
+        module = nn.Sequential(body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1))
+        model = whyray.wrap(module.eval(), findings=["edema"], size=32)
+        one = _units._neurons("neurons", model, site_of(model), inputs)
+        read = one.tokens(torch.from_numpy(inputs))[0][0]
+        assert one.maps(read).shape == (names, 16) and len(one.names) == names
+        assert (one.key == "neurons") == (names == 3)
 
 
 def test_a_case_is_opened_once_for_all_representations(

@@ -495,3 +495,12 @@ def test_the_quick_walk_finds_what_torch_finds() -> None:
     module.register_buffer("count", torch.zeros(3), persistent=False)
     assert {id(p) for p in parts(module)} == {id(m) for m in module.modules()}
     assert {id(t) for t in tensors(module)} == {id(t) for t in (*module.parameters(), *module.buffers())}
+
+
+def test_a_head_puts_features_where_the_module_is_and_in_its_precision() -> None:
+    """Explainers measure in float32 on the CPU; a forward pass places its input, and so does the head."""
+    torch.manual_seed(0)
+    classifier = wrap(FunctionalCnn().double().eval(), findings=FINDINGS, size=64)
+    with torch.no_grad():
+        logits, seen = classifier.run(torch.rand(2, 1, 64, 64), ("features",))
+        assert torch.allclose(classifier.head("features", seen["features"].float()), logits, atol=1e-6)

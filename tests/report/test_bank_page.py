@@ -25,6 +25,9 @@ def jpeg(level: int) -> bytes:
     return out.getvalue()
 
 
+MINOR = ("mass", "nodule", "emphysema", "fibrosis", "pneumonia")  # what p0001 moves less
+
+
 def cards() -> list[Card]:
     """25 patterns: p0001 is a tube that moves pneumothorax, p0002 an effusion; the others fill the list."""
     tiles = [Tile("a", PATH, 3.25), Tile("b", PATH, 1.5)]
@@ -36,7 +39,7 @@ def cards() -> list[Card]:
         origin="name by statistics",
         density=0.02,
         relevance=0.1,
-        effects={"pneumothorax": 0.9, "edema": -0.2},
+        effects={"pneumothorax": 0.9, "edema": -0.2, **dict.fromkeys(MINOR, 0.1)},
         evidence=["support devices: 40 of 50 firing, 100 of 800 others"],
         groups=groups,
     )
@@ -138,6 +141,10 @@ def test_filters_and_the_order_within_a_finding(opened: Browser) -> None:
     assert listed(opened) == ["p0002", "p0001"], "by what they add to this finding"
     choose(opened, "finding", "pneumothorax")
     assert listed(opened) == ["p0001"]
+    rows = "document.querySelectorAll('article .effects svg').length"
+    assert opened.value(rows) == 5
+    choose(opened, "finding", MINOR[-1])
+    assert listed(opened) == ["p0001"] and opened.value(rows) == 6, "it says what it adds to the finding asked for"
     choose(opened, "finding", "")
     choose(opened, "sort", "density")
     assert listed(opened)[0] == "p0001", "those that were not measured come last"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,31 +21,53 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
+SEVERE = 0.5  # of 0 (barely visible) to 1
+
 
 def planted_rows(
     one: Representation, measured: Mapping[str, Measured], splits: Mapping[str, Sequence[Case]], seed: int
 ) -> list[Score]:
-    """A finding: AUC for its presence of the unit chosen on validation, and where that unit's map lies."""
+    """A finding: AUC for its presence of the unit chosen on validation, and where that unit's map lies.
+
+    Where severities are known (phantoms), a slice has the positives of ``SEVERE`` or more alone: a finding that can
+    hardly be seen is not told from one that is missed.
+    """
     rows = []
     patients = [c.patient or c.id for c in splits["test"]]
     for finding in one.classifier.findings:
         labels = {s: np.array([c.labels.get(finding, np.nan) for c in cases]) for s, cases in splits.items()}
         aucs = unit_aucs(measured["val"].strengths, labels["val"])
-        known = ~np.isnan(labels["test"])
-        positives = int((labels["test"] == 1).sum())
-        if np.isnan(aucs).all() or not 0 < positives < known.sum():
+        if np.isnan(aucs).all():
             continue
         best = int(np.nanargmax(aucs))
-        strength, truth = measured["test"].strengths[known, best].astype(np.float64), labels["test"][known]
-        measure = partial(weighted_auc, strength, truth)
-        low, high = interval(measure, [p for p, k in zip(patients, known) if k], seed=seed)
-        value = float(measure(np.ones((1, len(truth))))[0])
-        note = f"{one.names[best]}, {positives} positives"
-        rows.append(Score(finding, "planted_auc", value, low, high, int(known.sum()), explainer=one.name, note=note))
+        strength = measured["test"].strengths[:, best].astype(np.float64)
+        unit = Score(finding, "planted_auc", *[np.nan] * 3, 0, explainer=one.name, note=one.names[best])
+        severe = np.where(labels["test"] == 1, _severe(splits["test"], finding), labels["test"])
+        rows += _auc_row(unit, strength, labels["test"], patients, seed)
+        rows += _auc_row(replace(unit, slice=f"severity {SEVERE:g} or more"), strength, severe, patients, seed)
         ratios = measured["test"].sums[f"mass:{finding}"][:, best].astype(np.float64)
         if np.isfinite(ratios).any():
             rows.append(_mean_row(finding, "mass_ratio", ratios, patients, one.name, one.names[best], seed))
     return rows
+
+
+def _auc_row(unit: Score, strength: Array, labels: Array, patients: Sequence[str], seed: int) -> list[Score]:
+    """The row with its AUC over the cases whose label is known; none where it is undefined."""
+    known = ~np.isnan(labels)
+    positives = int((labels == 1).sum())
+    if not 0 < positives < known.sum():
+        return []
+    measure = partial(weighted_auc, strength[known], labels[known])
+    low, high = interval(measure, [p for p, k in zip(patients, known) if k], seed=seed)
+    value = float(measure(np.ones((1, int(known.sum()))))[0])
+    note = f"{unit.note}, {positives} positives"
+    return [replace(unit, value=value, low=low, high=high, n=int(known.sum()), note=note)]
+
+
+def _severe(cases: Sequence[Case], finding: str) -> Array:
+    """1 where the finding was planted with a severity of ``SEVERE`` or more, else NaN."""
+    found = [c.facts.get("severities", {}) for c in cases]
+    return np.array([1.0 if isinstance(s, Mapping) and s.get(finding, 0) >= SEVERE else np.nan for s in found])
 
 
 def purity_rows(

@@ -67,19 +67,31 @@ def representations(
     names = [p.id for p in bank.patterns]
     own = f"bank/{bank.sha256}"
     yield Representation("patterns", classifier, site, lambda t: bank.maps(t[None])[0], names, own)
-    channels = [f"channel {i}" for i in range(site.d_in)]
     if bank.basis is None:
         skipped["pca"] = "left out: the bank has no basis"
     else:
         basis, key = bank.basis, f"pca/{content(bank.basis)}"
         components = signed([f"component {i}" for i in range(len(basis.rows))])
         yield Representation("pca", classifier, site, lambda t: both_signs(basis.project(t).T), components, key)
-    yield Representation("neurons", classifier, site, lambda t: t.T, channels, "neurons")
+    inputs = np.stack([classifier.prepare(c.radiograph()).pixels for c in cases[:PIECE]])
+    yield _neurons("neurons", classifier, site, inputs)
     try:
-        random = _random_weights(classifier, cases, seed)
-        yield Representation("random_weights", random, site, lambda t: t.T, channels, "neurons")
+        random = _random_weights(classifier, inputs, seed)
     except UnmetNeed as reason:
         skipped["random_weights"] = str(reason)
+    else:
+        yield _neurons("random_weights", random, site, inputs)
+
+
+def _neurons(name: str, classifier: Classifier, site: Site, inputs: NDArray[np.float32]) -> Representation:
+    """The channels; either sign of them where they go below 0 on ``inputs [b, c, h, w]``: no ReLU has the last word."""
+    import torch
+
+    below = bool((read_tokens(classifier, site, torch.from_numpy(inputs))[0] < 0).any())
+    names = [f"channel {i}" for i in range(site.d_in)]
+    if below:
+        return Representation(name, classifier, site, lambda t: both_signs(t.T), signed(names), "neurons, either sign")
+    return Representation(name, classifier, site, lambda t: t.T, names, "neurons")
 
 
 def both_signs(along: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -92,11 +104,10 @@ def signed(names: Sequence[str]) -> list[str]:
     return [f"{name} {sign}" for sign in "+-" for name in names]
 
 
-def _random_weights(classifier: Classifier, cases: Sequence[Case], seed: int) -> Classifier:
+def _random_weights(classifier: Classifier, inputs: NDArray[np.float32], seed: int) -> Classifier:
     """The same network with every layer random."""
     from ._randomised import cascade
 
-    inputs = np.stack([classifier.prepare(c.radiograph()).pixels for c in cases[:16]])
     return list(cascade(classifier, inputs, stages=2, seed=seed))[-1].classifier
 
 

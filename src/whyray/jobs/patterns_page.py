@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 HEADINGS = dict(zip(GROUPS, ("Fires most", "Over the range of its activations", "Look-alikes where it is silent")))
 MOST = 2000  # pictures in a page; those of the most relevant patterns come first
-FINDINGS = 6  # that a card names
 
 
 def browse(
@@ -123,7 +122,7 @@ def _card(
         pattern.stability,
         pattern.monosemanticity,
         pattern.relevance,
-        {f: effects[f] for f in moves[:FINDINGS]},
+        {f: effects[f] for f in moves},
         [evidence_line(one) for one in about.get("evidence", ())],
         {HEADINGS[name]: [tile(f) for f in getattr(gallery, name)] for name in GROUPS},
     )

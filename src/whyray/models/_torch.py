@@ -141,8 +141,9 @@ class TorchClassifier(Classifier):
         self._tap(tap)
         if tap not in self.wiring.heads:
             raise UnmetNeed(f"{self.name} cannot be cut at {tap!r}; use an explainer that needs no head")
+        first = self._first()
         with quiet(self._module):
-            return self._findings(self.wiring.heads[tap](value))
+            return self._findings(self.wiring.heads[tap](value.to(device=first.device, dtype=first.dtype)))
 
     def unfamiliarity(self, x: Tensor) -> NDArray[np.float64] | None:
         """Distance ``[b]`` of the embedding from the training data; about 1 for a typical training picture."""

@@ -33,7 +33,8 @@ function tile([key, path, activation]) {
 }
 
 function effects(card, box) {
-  const rows = Object.entries(card.effects).slice(0, 5), end = Math.max(...rows.map(([, v]) => Math.abs(v)));
+  const finding = by("finding").value;
+  const rows = Object.entries(card.effects).filter(([name], i) => i < 5 || name === finding), end = Math.max(...rows.map(([, v]) => Math.abs(v)));
   for (const [finding, value] of rows) {
     const svg = drawn("svg", { viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
     const wide = end ? 50 * Math.abs(value) / end : 0;
