@@ -15,42 +15,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from planted import CHANNELS, PLAN, PLANTED, WIDTH, damage, eyes_that_see, plant
 
 import whyray
-from whyray.errors import DataError, FingerprintError, Stopped
+from whyray.errors import DataError, FingerprintError, SettingError, Stopped
 from whyray.jobs.patterns_build import build_patterns
 from whyray.jobs.run import Cell, Ran
 from whyray.patterns.activations import ActivationStore, Layout, Part, write_activations
 from whyray.patterns.bank import load_bank
-from whyray.patterns.funnel import GatePlan
-from whyray.patterns.members import Member, load_members, write_ensemble, write_member
-from whyray.patterns.site import Basis, site_of
+from whyray.patterns.members import load_members, write_ensemble
+from whyray.patterns.site import Basis
 from whyray.types import Case, Radiograph
-
-PLANTED, WIDTH, CHANNELS = 3, 8, 6
-PLAN = GatePlan(density=(1e-4, 0.5), leading=1.0, top=8, correlation=0.5)
-
-
-class Eyes(nn.Module):
-    """Six channels that look for six levels of grey in 4 x 4 cells, and a linear head."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(1, CHANNELS, 16, stride=16), nn.ReLU())
-        self.classifier = nn.Linear(CHANNELS, 2)
-        torch.manual_seed(1)
-        with torch.no_grad():
-            self.features[0].weight.copy_(torch.randn(CHANNELS, 1, 16, 16) / 16)
-            self.classifier.weight.copy_(torch.randn(2, CHANNELS))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.features(x).mean((2, 3)))
 
 
 @pytest.fixture(scope="module")
 def eyes() -> whyray.Classifier:
-    return whyray.wrap(Eyes(), findings=["edema", "mass"], size=64, name="eyes", layer="features")
+    return eyes_that_see()
 
 
 @pytest.fixture(scope="module")
@@ -65,34 +45,13 @@ def store(eyes: whyray.Classifier, tmp_path_factory: pytest.TempPathFactory) -> 
         Case(f"c{i}", lambda i=i: picture(i), patient=f"p{i}", split="val" if i < 40 else "train") for i in range(60)
     ]
     return write_activations(
-        eyes, [Part("made", cases)], tmp_path_factory.mktemp("a") / "store", layout=Layout(numbers="float32")
+        eyes, [Part("made", cases)], tmp_path_factory.mktemp("a") / "store", layout=Layout(shard=16, numbers="float32")
     )
 
 
 @pytest.fixture(scope="module")
-def ensemble(eyes: whyray.Classifier, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten members: three latents that all share, up to noise, and five of their own that hardly fire."""
-    folder, site = tmp_path_factory.mktemp("e") / "ensemble", site_of(eyes)
-    folder.mkdir()
-    read = ActivationStore(store)
-    tokens = read.tokens(read.where("val")).reshape(-1, CHANNELS)
-    mean = tokens.mean(axis=0)
-    basis = Basis(mean, np.eye(CHANNELS, dtype=np.float32))
-    rng = np.random.default_rng(0)
-    directions = np.linalg.qr(rng.normal(size=(CHANNELS, CHANNELS)))[0][:PLANTED]
-    plan = {"k": WIDTH, "kind": "topk", "width": WIDTH}
-    rows = []
-    for number in range(10):
-        encoder = np.concatenate([directions, rng.normal(size=(WIDTH - PLANTED, CHANNELS))])
-        encoder += 0.02 * rng.normal(size=encoder.shape)
-        before = (tokens - mean) @ encoder.T
-        share = np.r_[np.full(PLANTED, 0.9), np.full(WIDTH - PLANTED, 0.97)]
-        bias = -np.array([np.quantile(before[:, i], share[i]) for i in range(WIDTH)])
-        decoder = np.concatenate([directions, rng.normal(size=(WIDTH - PLANTED, CHANNELS))])
-        decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
-        arrays = [a.astype(np.float32) for a in (encoder, bias, decoder, mean)]
-        rows.append({"sha256": write_member(folder, number, Member(*arrays, k=WIDTH)), "results": {"loss": 1.0}})
-    return write_ensemble(folder, fingerprint=eyes.fingerprint, site=site, basis=basis, plan=plan, members=rows)
+def ensemble(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return plant(store, tmp_path_factory.mktemp("e") / "ensemble")
 
 
 def test_what_was_planted_is_found(eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path) -> None:
@@ -190,7 +149,7 @@ def test_cells_of_one_bank_are_no_other_s(eyes: whyray.Classifier, store: Path, 
 CHILD = """
 import os, signal, sys, time, torch
 sys.path.insert(0, {tests!r})
-import test_patterns_build as here
+import planted as here
 import whyray
 from whyray.jobs import patterns_build, store
 
@@ -261,11 +220,56 @@ def test_a_build_killed_by_sigkill_loses_nothing_that_was_finished(
         assert (out / name).read_bytes() == (tmp_path / "straight" / name).read_bytes(), name
 
 
-def test_refusals(eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="split 'test'"):
+def test_a_split_without_pictures_names_those_there_are(
+    eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"0 pictures of the split 'dev'.* 20 of 'train', 40 of 'val': .*split=val"):
+        build_patterns(ensemble, store, eyes, tmp_path, plan=dataclasses.replace(PLAN, split="dev"))
+    with pytest.raises(SettingError, match=r"split='test' came.*give --set split=val"):
         build_patterns(ensemble, store, eyes, tmp_path, plan=dataclasses.replace(PLAN, split="test"))
-    with pytest.raises(DataError, match="look at the funnel"):
-        build_patterns(ensemble, store, eyes, tmp_path, plan=dataclasses.replace(PLAN, moves=90.0))
+
+
+@pytest.mark.parametrize("changes", [{"moves": 90.0}, {"density": (1e-9, 2e-9)}], ids=["the last gates", "the first"])
+def test_where_nothing_passes_the_funnel_is_there_to_look_at(
+    eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError, match="no pattern passed the gates") as caught:
+        build_patterns(ensemble, store, eyes, tmp_path, plan=dataclasses.replace(PLAN, **changes))
+    funnel = tmp_path / "funnel.html"
+    assert str(funnel) in str(caught.value) and "--set moves=" in str(caught.value)
+    assert "De-duplication" in funnel.read_text() and not (tmp_path / "artefact.json").exists()
+
+
+def test_a_damaged_shard_is_said_and_left_out(
+    eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path
+) -> None:
+    other, said = Path(shutil.copytree(store, tmp_path / "store")), []
+    facts = json.loads((other / "activations.json").read_text())
+    assert facts["images"] == 60 and facts["layout"]["shard"] == 16
+    damage(other, 0)
+    made = build_patterns(
+        ensemble, other, eyes, tmp_path / "bank", plan=PLAN, report=lambda d, n, item: said.append((d, n, item))
+    )
+    told = [item for done, total, item in said if done == total == 0]
+    assert len(told) == 1 and "shard-00000 is damaged or absent: 16 pictures" in told[0]
+    assert str(other) in told[0] and "`whyray activations`, run again" in told[0]
+    assert made.facts["images"] == 24 and len(made.facts["left_out"]) == 1
+
+
+def test_what_was_read_at_another_layer_is_refused(
+    eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path
+) -> None:
+    """The layer is no part of the fingerprint, so the read-out tells."""
+    before = whyray.wrap(eyes.module, findings=["edema", "mass"], size=64, name="eyes", layer="features.0")
+    assert before.fingerprint == eyes.fingerprint
+    with pytest.raises(SettingError, match=r"read at another place than eyes is now \(.*give the --layer"):
+        build_patterns(ensemble, store, before, tmp_path / "bank", plan=PLAN)
+    assert not (tmp_path / "bank").exists()
+
+
+def test_an_ensemble_of_another_classifier_is_refused(
+    eyes: whyray.Classifier, store: Path, ensemble: Path, tmp_path: Path
+) -> None:
     facts = json.loads((ensemble / "ensemble.json").read_text())
     other = tmp_path / "other"
     other.mkdir()

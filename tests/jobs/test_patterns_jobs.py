@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from annotator_server import Reply, Server, said
 from scipy.linalg import qr
 
 from whyray.contracts import Classifier
@@ -18,11 +20,12 @@ from whyray.errors import DataError, FingerprintError, UnknownName
 from whyray.jobs import patterns_name, patterns_page
 from whyray.jobs.patterns import bank_folder, browse_patterns, list_patterns, pattern_lines
 from whyray.jobs.patterns_describe import GALLERIES, Described, describe, fired_on, subjects_of
-from whyray.jobs.patterns_name import NAMES, case_in_words, name_patterns
+from whyray.jobs.patterns_name import NAMES, case_in_words, describer, name_patterns
 from whyray.patterns.activations import ActivationStore, Part, write_activations
 from whyray.patterns.annotator import Annotator, Budget
 from whyray.patterns.bank import Pattern, PatternBank, load_bank, save_bank
 from whyray.patterns.galleries import load_galleries
+from whyray.patterns.naming import Checked, cases_of
 from whyray.types import Case
 
 SPEC = "phantom:train=40,val=24,test=2,size=64"
@@ -214,8 +217,15 @@ class Voice:
         return {"choices": [{"message": {"content": json.dumps(said)}}], "usage": {"total_tokens": 100}}
 
 
-def named(folder: Path, activations: Path, classifier: Classifier, budget: Budget, pictures: bool = False) -> Any:
-    service = Annotator("http://127.0.0.1:9/v1", "voice", pictures)
+def named(
+    folder: Path,
+    activations: Path,
+    classifier: Classifier,
+    budget: Budget,
+    pictures: bool = False,
+    url: str = "http://127.0.0.1:9/v1",
+) -> Any:
+    service = Annotator(url, "voice", pictures)
     return name_patterns(folder, activations, classifier, service, budget, sleep=lambda _s: None)
 
 
@@ -271,6 +281,9 @@ def test_names_that_hold_are_adopted_with_their_figures(
     assert {p.name for p in bank.patterns} == {"bright rim"}
     _, about = load_galleries(copy / GALLERIES, classifier.fingerprint)
     assert all("balanced accuracy 1.00 [0." in facts["origin"] for facts in about)
+    gap = found.names["p0000"].gap
+    told = f"mean gap {gap:.2f}"
+    assert 0 <= gap <= 1 and told in about[0]["origin"] and told in next(found.lines())
     asked = voice.asked
     assert named(copy, activations, classifier, Budget(0, 0), pictures=True).adopted == PATTERNS
     assert voice.asked == asked, "what was answered is not asked again"
@@ -297,6 +310,78 @@ def test_a_bank_built_anew_in_the_folder_gets_none_of_the_old_names(
     bank = load_bank(copy, classifier)
     save_bank(copy, replace(bank, cluster=np.roll(bank.cluster, 1)))
     assert named(copy, activations, classifier, Budget(0, 0)).names == {}
+
+
+def test_answers_to_other_questions_are_not_kept(
+    copy: Path, activations: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whyray.patterns.annotator._post", Voice(lambda _words: False))
+    nothing = Budget(0, 0)
+    answered = set(named(copy, activations, classifier, Budget(10_000, 10**7)).names)
+    assert answered and set(named(copy, activations, classifier, nothing).names) == answered
+    assert set(named(copy, activations, classifier, nothing, url="http://127.0.0.1:9/v1/").names) == answered
+    assert named(copy, activations, classifier, nothing, pictures=True).names == {}
+    assert named(copy, activations, classifier, nothing, url="http://127.0.0.1:8/v1").names == {}
+    service = Annotator("http://127.0.0.1:9/v1", "voice")
+    assert name_patterns(copy, activations, classifier, service, nothing, images=40).names == {}
+    for constant, value in (("prompt", str.upper), ("SHOWN", 7), ("CONTROLS", 3), ("CHECKED", 10)):
+        with monkeypatch.context() as patch:
+            patch.setattr(patterns_name, constant, value)
+            assert named(copy, activations, classifier, nothing).names == {}, constant
+    assert set(named(copy, activations, classifier, nothing).names) == answered
+
+
+def test_a_file_of_names_of_another_form_is_asked_anew(tmp_path: Path) -> None:
+    asked, one = {"model": "voice"}, Checked("tube", 0.9, 0.7, 1.0, 11, 12, 11, 12, 0.1)
+    patterns_name._keep(tmp_path, asked, {"p0000": one, "p0001": Checked(trouble="no answer")})
+    assert patterns_name._kept(tmp_path, asked) == {"p0000": one}
+    held = json.loads((tmp_path / NAMES).read_text())["names"]
+    old = {"model": "voice", "bank": "b" * 64, "names": held}
+    odd = ({"asked": asked, "names": names} for names in (list(held), {"p0000": "tube"}, {"p0000": {"title": "tube"}}))
+    for content in ("", "[]", "1", *map(json.dumps, (old, *odd))):
+        (tmp_path / NAMES).write_text(content)
+        assert patterns_name._kept(tmp_path, asked) == {}, content
+
+
+def test_names_come_through_a_real_server(copy: Path, activations: Path, classifier: Classifier) -> None:
+    """Over HTTP, in the protocol of chat completions: a model that knows each pattern by the pictures it was sent, and
+    is busy once. Nothing of ours is replaced."""
+    bank = load_bank(copy, classifier)
+    subjects, fired, _ = fired_on(copy, bank, ActivationStore(activations))
+    describe = describer(bank, subjects, fired, classifier, True)
+    order = range(PATTERNS)  # by relevance, which falls with the number
+    shows = {
+        (f"feature {p}", describe(image, p).png)
+        for p in order
+        for image in cases_of(fired, p, subjects.patients).positives
+    }
+    names: list[str] = []
+
+    def answer(question: dict[str, Any]) -> Reply:
+        content = question["messages"][0]["content"]
+        if "Find the ONE visible feature" in content[0]["text"]:
+            names.append(f"feature {len(names)}")
+            return said(json.dumps({"name": names[-1], "confident": True}), tokens=900)
+        picture = base64.b64decode(content[-1]["image_url"]["url"].partition(",")[2])
+        fits = (names[-1], picture) in shows and f'"{names[-1]}"' in content[0]["text"]
+        return said(f"Sure: {json.dumps({'shows': fits})}", tokens=100)
+
+    server = Server([(503, {"Retry-After": "3"}, b"busy"), answer])
+    try:
+        waits: list[float] = []
+        annotator, budget = Annotator(server.url, "some-model", pictures=True), Budget(1000, 10**6)
+        found = name_patterns(copy, activations, classifier, annotator, budget, sleep=waits.append)
+    finally:
+        server.close()
+    checks = sum(one.positives + one.negatives for one in found.names.values())
+    assert found.adopted == PATTERNS and all(one.accuracy == 1 for one in found.names.values())
+    assert len(server.asked) == found.requests == 1 + PATTERNS + checks and waits == [3.0]
+    assert budget.used_tokens == found.tokens > 900 * PATTERNS + 100 * checks, "the busy answer is an estimate"
+    assert set(server.paths) == {"/v1/chat/completions"} and {q["model"] for q in server.asked} == {"some-model"}
+    assert [p.name for p in load_bank(copy, classifier).patterns] == [f"feature {p}" for p in order]
+    _, about = load_galleries(copy / GALLERIES, classifier.fingerprint)
+    assert all(facts["origin"].startswith("Named by some-model; right on ") for facts in about)
+    assert set(json.loads((copy / NAMES).read_text())["names"]) == {p.id for p in bank.patterns}
 
 
 def test_a_case_in_words_tells_labels_and_view_only() -> None:

@@ -13,7 +13,8 @@ import torch
 from whyray._torchvision import ensure_torchvision
 from whyray.errors import DataError, SettingError, WeightsError
 from whyray.io.weights import save_weights
-from whyray.models._clip_text import TextTower, findings_text, report_embeddings, text_tower
+from whyray.models._clip_text import TextTower, before_conclusion, findings_text, report_embeddings, text_tower
+from whyray.text.sections import split
 from whyray.types import Case, Radiograph
 
 WORDS = [
@@ -69,6 +70,57 @@ def test_a_conclusion_is_refused_with_the_reason(section: str) -> None:
 def test_an_impression_does_not_stand_in_for_findings() -> None:
     with pytest.raises(DataError, match="would leak the labels"):
         findings_text({"impression": "Effusion.", "indication": "Cough."})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Lungs clear.\n \n Impression:  Pneumonia.\n",
+        "Lungs clear.\n \n IMPRESSION\n \n Pneumonia.\n",
+        "Lungs clear. IMPRESSION:  Pneumonia.\n",
+        "Lungs clear.\nIMPRESSION:  Pneumonia.\n",
+        "Lungs clear.\n impression\n Pneumonia.\n",
+        "Lungs clear IMPRESSION: Pneumonia.\n",
+        "Lungs clear.IMPRESSION Pneumonia.\n",
+        "Lungs clear.\n 1) Impression - Pneumonia.\n",
+        "Lungs clear.\n **Impression**\n Pneumonia.\n",
+        "Lungs clear. Impression. Pneumonia.\n",
+        "Lungs clear.\n Impression 1. Pneumonia.\n",
+        "Lungs clear.\n Impression and recommendations: Pneumonia.\n",
+        "Lungs clear.\n Imoression: Pneumonia.\n",
+        "Lungs clear.\n CONCLUSIONS\n Pneumonia.\n",
+        "Lungs clear.\n Opinion: Pneumonia.\n",
+        "Lungs clear.\n Addendum: Pneumonia.\n",
+    ],
+)
+def test_a_conclusion_that_the_splitter_left_in_the_findings_is_cut_off(text: str) -> None:
+    report = {s.name: s.text for s in split(f"FINAL REPORT\n EXAMINATION:  CHEST\n \n FINDINGS:  {text}").sections}
+    assert "Pneumonia" in report["findings"], "the splitter misses it"
+    assert findings_text(report).rstrip(".") == "Lungs clear"
+
+
+def test_other_sections_end_before_a_conclusion_too() -> None:
+    report = {"indication": "Cough.\n Impression: Pneumonia.", "findings": "Lungs clear."}
+    assert findings_text(report, ("indication", "findings")) == "Cough.\nLungs clear."
+
+
+def test_findings_that_begin_with_the_conclusion_are_none() -> None:
+    with pytest.raises(DataError, match="would leak the labels"):
+        findings_text({"findings": "\n Impression: Pneumonia."})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There is the impression of a nodule. Lungs clear.",
+        "This confirms the clinical\n impression.\n Lungs clear.",
+        "Impression on the trachea by a goitre. Impression-like dent below.",
+        "An impression - if any - is faint: no depression: none.",
+        "Differential diagnosis: oedema. Interpretation is limited by rotation.",
+    ],
+)
+def test_prose_stays_whole(text: str) -> None:
+    assert before_conclusion(text) == text
 
 
 def test_cases_without_findings_are_named_and_nan() -> None:

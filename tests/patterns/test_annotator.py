@@ -3,67 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from annotator_server import Reply, Server, said
 
 from whyray.errors import AnnotatorError, SettingError
 from whyray.patterns.annotator import ATTEMPTS, KEY, Annotator, Budget, BudgetSpent, NoAnswer, Part, Refused, ask
-
-Reply = tuple[int, dict[str, str], bytes]
-
-
-def said(text: str, tokens: int | None = 50) -> Reply:
-    """An answer in the protocol's shape."""
-    body: dict[str, Any] = {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
-    if tokens is not None:
-        body["usage"] = {"prompt_tokens": tokens - 1, "completion_tokens": 1, "total_tokens": tokens}
-    return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
-
-
-class Server:
-    """Answers from a list, the last one again and again; keeps what it was asked."""
-
-    def __init__(self, replies: list[Reply | Callable[[dict[str, Any]], Reply]]) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.paths: list[str] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked.append(question)
-                outer.headers.append(dict(self.headers))
-                outer.paths.append(self.path)
-                reply = replies[min(len(outer.asked), len(replies)) - 1]
-                status, headers, body = reply(question) if callable(reply) else reply
-                try:
-                    self.send_response(status)
-                    for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    self.wfile.write(body)
-                except OSError:
-                    pass  # the other side gave up waiting
-
-            def log_message(self, *_arguments: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}/v1"
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
-        self.thread.join()
 
 
 @pytest.fixture
@@ -130,8 +78,10 @@ def test_busy_and_failing_servers_are_asked_again(serve: Callable[..., Server], 
         said('{"title": "tube"}'),
         said('{"name": '),
         said("[1, 2]"),
+        (200, {}, b"[" * 100_000),
+        said('{"name":' * 100_000 + "}"),
     ],
-    ids=["html", "list", "empty", "bytes", "endless", "prose", "other key", "cut", "no object"],
+    ids=["html", "list", "empty", "bytes", "endless", "prose", "other key", "cut", "no object", "deep", "deep text"],
 )
 def test_garbage_is_asked_again_and_given_up_in_the_end(serve: Callable[..., Server], reply: Reply) -> None:
     server = serve(reply, said('{"name": "tube"}'))
@@ -193,7 +143,26 @@ def test_the_budget_of_tokens_stops_the_next_question(serve: Callable[..., Serve
 
 
 @pytest.mark.parametrize(
-    "url", ["ftp://h/v1", "file:///etc/passwd", "host/v1", "https://user:pw@h/v1", "https://h/v1?k=1"]
+    "url",
+    [
+        "ftp://h/v1",
+        "file:///etc/passwd",
+        "host/v1",
+        "https://user:pw@h/v1",
+        "https://h/v1?k=1",
+        "https://h/v1?",
+        "https://h/v1#part",
+        "https://@h/v1",
+        "https://host:abc/v1",
+        "https://host:99999/v1",
+        "https://host:0/v1",
+        "https://[::1/v1",
+        "https://a..b/v1",
+        "https://h/v 1",
+        "https://h/v1\n",
+        "https://h/modèle",
+        "",
+    ],
 )
 def test_addresses_that_are_none_are_refused(url: str) -> None:
     with pytest.raises(SettingError, match="give a base address"):
@@ -207,6 +176,7 @@ def test_in_the_clear_only_to_this_machine_or_a_private_network() -> None:
         "http://localhost:8000/v1",
         "http://127.0.0.1/v1",
         "http://10.1.2.3/v1",
+        "http://[::1]:8000/v1",
         "https://models.example.org/v1/",
     ):
         assert Annotator(url).endpoint.endswith("/v1/chat/completions")

@@ -18,6 +18,7 @@ from whyray.patterns.naming import (
     held_out,
     judged,
     matched_negatives,
+    mean_gap,
     prompt,
     statistical_name,
     wilson,
@@ -82,10 +83,23 @@ def test_negatives_fire_another_pattern_as_strongly() -> None:
     assert (made.strengths[[n for n, _ in cases.negatives], 0] == 0).all()
     assert len({other for _, other in cases.negatives}) > 2, "several other patterns serve"
 
+    assert cases.gap == pytest.approx(np.mean(gaps))
+
+
+def test_the_gap_of_bad_matches_is_told() -> None:
+    """Strengths are shares of each pattern's own largest: 1 and 0.5 against 0.25 of another scale."""
+    strengths = np.array([[4, 0], [2, 0], [0, 5], [0, 5], [0, 20], [4, 0]], np.float32)
+    nothing = np.zeros((6, 1), np.uint8)
+    made = Fired(strengths, nothing.astype(np.int32), nothing, nothing.astype(np.float32))
+    assert mean_gap(made, 0, [0, 1], [(2, 1), (3, 1)]) == pytest.approx((0.75 + 0.25) / 2)
+    assert mean_gap(made, 0, [0, 1], [(4, 1)]) == 0, "a positive without a match is in no pair"
+    assert math.isnan(mean_gap(made, 0, [0, 1], []))
+
 
 def test_a_bank_of_one_pattern_has_no_negatives() -> None:
     made, patients = scene(p=1)
     assert matched_negatives(made, 0, [0, 1], patients, np.ones(300, bool)) == []
+    assert math.isnan(cases_of(made, 0, patients).gap)
 
 
 def test_wilson_is_scipys() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -76,6 +78,21 @@ def test_what_is_there_is_not_made_again(
     other = Counting()
     write_reports(parts, store.folder, TextTower("another", 2, other))
     assert len(other.seen) == 8
+
+
+def test_embeddings_of_a_conclusion_are_made_again(parts: list[Part], store: ActivationStore) -> None:
+    """As a store of an earlier version may hold them: what was read is not what is read now."""
+    cases = list(parts[0].cases)
+    cases[0] = dataclasses.replace(cases[0], report={"findings": "Clear.\n Impression: Effusion."})
+    mixed = [Part(parts[0].spec, cases), parts[1]]
+    write_reports(mixed, store.folder, TextTower("count", 2, Counting()))
+    file = store.folder / "reports-00000.json"
+    texts = [case.report.get("findings", "") for part in mixed for case in part.cases]
+    before = hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"read": before}))
+    again = Counting()
+    write_reports(mixed, store.folder, TextTower("count", 2, again))
+    assert "Clear." in again.seen and read_reports(store)[0].tolist() == [len("Clear."), 0]
 
 
 def test_a_store_without_reports_says_so(store: ActivationStore) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from whyray.cli.app import app
 from whyray.errors import DataError, SettingError
+from whyray.models._clip_text import TextTower
 from whyray.patterns.activations import ActivationStore
 from whyray.patterns.members import load_members
 from whyray.training.activations import ActivationsPlan, plan_from, plan_with, store_activations
@@ -65,6 +69,25 @@ def test_cases_are_chosen_by_split_and_facts(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no cases of train"):
         source = Source("phantom:train=3,val=1", "phantom", where={"view": "none such"})
         store_activations(ActivationsPlan("mini", (source,), splits=("train",)), tmp_path)
+
+
+def test_who_has_no_report_embedding_is_said_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the store is there already: a run that goes on says the same."""
+    rng = np.random.default_rng(0)
+    for name in "abc":
+        Image.fromarray(rng.integers(0, 256, (64, 64), np.uint8)).save(tmp_path / f"{name}.png")
+    (tmp_path / "images.csv").write_text("image_id,file\na,a.png\nb,b.png\nc,c.png\n")
+    (tmp_path / "reports.csv").write_text("image_ids,findings_text,impression_text\na,Clear.,\nb,,Pneumonia.\n")
+    tower = TextTower("count", 2, lambda texts: np.ones((len(texts), 2), np.float32))
+    monkeypatch.setattr("whyray.training.activations.text_tower", lambda _source: tower)
+    plan = ActivationsPlan("mini", (Source(f"folder:{tmp_path}", "few"),), reports="release")
+    said: list[str] = []
+    for _ in range(2):
+        store = store_activations(plan, tmp_path / "store", lambda _done, total, item: said.append(item * (not total)))
+    first, again = filter(None, said)
+    assert first == again and "2 cases (b, c)" in first
+    assert "no Findings (impression)" in first and "no Findings (no section)" in first
+    assert set(json.loads((store / "reports-00000.json").read_text())["without"]) == {"b", "c"}
 
 
 def test_plans_that_cannot_be_are_refused() -> None:

@@ -26,10 +26,10 @@ def recipe(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
 
 def test_cells_are_told_how_much_of_them_lies_in_the_finding(recipe) -> None:  # type: ignore[no-untyped-def]
     n = next(n for n in range(FIRST["val"], FIRST["val"] + 50) if phantom(n, size=64).labels["pleural_effusion"])
-    pixels, labels, shares = recipe.drawn(n, 224)
-    made, k = phantom(n, size=224), recipe.FINDINGS.index("pleural_effusion")
+    pixels, labels, shares = recipe.drawn(n, 320)
+    made, k = phantom(n, size=320), recipe.FINDINGS.index("pleural_effusion")
     assert np.array_equal(pixels, np.rint(made.pixels * 255)) and labels[k] == 1
-    by_hand = made.masks["pleural_effusion"].reshape(28, 8, 28, 8).mean((1, 3))
+    by_hand = made.masks["pleural_effusion"].reshape(40, 8, 40, 8).mean((1, 3))
     assert np.abs(shares[k] / 255 - by_hand).max() < 1 / 255
 
 

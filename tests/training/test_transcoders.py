@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from whyray.training import _transcoder_group, transcoders
 from whyray.training._transcoder_engines import Heartbeat
 from whyray.training._transcoder_group import sampled
 from whyray.training._transcoder_learner import rate
+from whyray.training._transcoder_run import Spent
 from whyray.training.transcoders import TranscodersPlan, load_plan, plan_from, train_transcoders
 
 PLAN = TranscodersPlan(
@@ -71,10 +74,8 @@ def test_members_are_the_same_in_one_process_and_in_two(store: Path, ensemble: P
     assert [line.split("\t")[:2] for line in lines[1:]] == [["0", "1.0000"], ["1", "1.0000"]]
 
 
-@pytest.mark.parametrize("after", [1, 3, 7])
-def test_a_stopped_run_goes_on_and_equals_one_that_was_not(
-    store: Path, ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
-) -> None:
+def stop(plan: TranscodersPlan, store: Path, out: Path, monkeypatch: pytest.MonkeyPatch, after: int = 1) -> None:
+    """Train, and stop at this beat."""
     calls = 0
 
     def stopping(*_: object) -> Callable[[object], bool]:
@@ -88,7 +89,14 @@ def test_a_stopped_run_goes_on_and_equals_one_that_was_not(
     with monkeypatch.context() as patched:
         patched.setattr(transcoders, "_watch", stopping)
         with pytest.raises(Stopped, match="run again"):
-            train_transcoders(PLAN, store, tmp_path)
+            train_transcoders(plan, store, out)
+
+
+@pytest.mark.parametrize("after", [1, 3, 7])
+def test_a_stopped_run_goes_on_and_equals_one_that_was_not(
+    store: Path, ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    stop(PLAN, store, tmp_path, monkeypatch, after)
     assert not (tmp_path / "ensemble.json").exists() and list((tmp_path / "checkpoints").iterdir())
     train_transcoders(PLAN, store, tmp_path)
     assert_same(ensemble, tmp_path)
@@ -170,10 +178,108 @@ def test_two_taps_are_read_and_written(tmp_path: Path) -> None:
 def test_another_plan_or_store_is_refused(store: Path, ensemble: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="other settings"):
         train_transcoders(replace(PLAN, k=3), store, ensemble)
-    with pytest.raises(DataError, match="only of: train, val"):
+    with pytest.raises(DataError, match=r"0 pictures of .* 'test'.* 10 of 'train', 3 of 'val': .*--set split=train"):
         train_transcoders(replace(PLAN, split="test"), store, tmp_path / "a")
     with pytest.raises(SettingError, match="at most"):
         train_transcoders(replace(PLAN, basis=393), store, tmp_path / "b")
+
+
+@pytest.fixture
+def copied(store: Path, tmp_path: Path) -> Path:
+    """A store that may be damaged: 8 training pictures in its first shard, 2 and the 3 of val in its second."""
+    return Path(shutil.copytree(store, tmp_path / "copied"))
+
+
+def damage(store: Path, shard: int) -> None:
+    path = store / f"shard-{shard:05d}.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+
+
+def train(store: Path, out: Path, plan: TranscodersPlan = PLAN) -> list[str]:
+    """What a run says beside its progress."""
+    said: list[str] = []
+    train_transcoders(plan, store, out, lambda done, total, item: said.append(item) if done == total == 0 else None)
+    return said
+
+
+def test_a_store_without_splits_is_learned_from_as_the_error_says(copied: Path, tmp_path: Path) -> None:
+    for path in copied.glob("shard-*.json"):
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps(facts | {"images": [row | {"split": ""} for row in facts["images"]]}))
+    with pytest.raises(DataError, match=r"it has 13 without a split: take others \(--set split=\"\"\)$"):
+        train_transcoders(PLAN, copied, tmp_path / "out")
+    plan = plan_from({**PLAN.settings, "members": 1, "epochs": 1}, ['split=""'])
+    assert len(load_members(train_transcoders(plan, copied, tmp_path / "out"))) == 1
+
+
+def test_a_damaged_shard_is_named_with_what_to_do_and_left_out(copied: Path, tmp_path: Path) -> None:
+    damage(copied, 1)
+    said = train(copied, tmp_path / "out", replace(PLAN, members=1))
+    assert len(said) == 1 and f"{copied}: shard-00001 is damaged or absent: 5 pictures are left out" in said[0]
+    assert "`whyray activations`, run again" in said[0]
+    assert load_members(tmp_path / "out").plan["missing_images"] == 5
+
+
+def test_a_shard_that_is_lost_on_the_way_is_named_and_the_work_is_kept(
+    copied: Path, store: Path, ensemble: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    stop(PLAN, copied, out, monkeypatch, after=3)
+    before = {path: path.read_bytes() for path in out.rglob("*.safetensors")}
+    damage(copied, 1)
+    said: list[str] = []
+    with pytest.raises(DataError, match=r"begun with all of shard-00001 in .*`whyray activations` again") as caught:
+        train_transcoders(PLAN, copied, out, lambda _done, _total, item: said.append(item))
+    assert "delete" not in str(caught.value) and "shard-00001 is damaged" in said[0]
+    assert {path: path.read_bytes() for path in out.rglob("*.safetensors")} == before
+    shutil.copy(store / "shard-00001.safetensors", copied)
+    train_transcoders(PLAN, copied, out)
+    assert_same(ensemble, out)
+
+
+def test_a_run_that_began_without_a_shard_goes_on_without_it_only(
+    copied: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(copied, 1)
+    stop(PLAN, copied, tmp_path / "out", monkeypatch, after=3)
+    shutil.copy(store / "shard-00001.safetensors", copied)
+    with pytest.raises(DataError, match=r"begun without shard-00001 of .*give another folder"):
+        train_transcoders(PLAN, copied, tmp_path / "out")
+    damage(copied, 1)
+    assert len(load_members(train_transcoders(PLAN, copied, tmp_path / "out"))) == 2
+
+
+def test_a_finished_ensemble_stays_as_it_is(copied: Path, ensemble: Path, tmp_path: Path) -> None:
+    """Also where its store has lost a shard since; with other settings it is refused as before."""
+    out = Path(shutil.copytree(ensemble, tmp_path / "out"))
+    before = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*.*")}
+    assert train(copied, out) == []
+    damage(copied, 0)
+    assert len(train(copied, out)) == 1
+    assert {path: path.stat().st_mtime_ns for path in out.glob("[!.]*.*")} == before
+    with pytest.raises(SettingError, match="other settings"):
+        train_transcoders(replace(PLAN, k=3), copied, out)
+
+
+def test_the_seconds_of_an_ensemble_are_those_of_all_its_legs(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop(PLAN, store, tmp_path, monkeypatch, after=3)
+    first = float((tmp_path / "seconds.txt").read_text())
+    assert first > 0
+    (tmp_path / "seconds.txt").write_text("1000.0\n")  # as if it had taken so long
+    seconds = load_members(train_transcoders(PLAN, store, tmp_path)).plan["seconds"]
+    assert 1000 < seconds < 1000 + 600
+    (tmp_path / "member-001.safetensors").unlink()
+    assert load_members(train_transcoders(PLAN, store, tmp_path)).plan["seconds"] > seconds
+
+
+def test_a_killed_leg_counts_up_to_the_last_look(tmp_path: Path) -> None:
+    live = {0: {"share": 0.5, "loss": 1.0, "explained": 0.5, "l0": 4.0, "dead": 0.0}}
+    spent = Spent(tmp_path)
+    spent.started -= 50
+    assert not transcoders._watch((1, 1), tmp_path, spent, None, lambda: False)(live)
+    assert 50 <= Spent(tmp_path).before <= 51 and (tmp_path / "live.tsv").exists()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -134,7 +134,9 @@ def predict(
 @app.command()
 def activations(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the store; an interrupted run goes on there.")],
-    model: Annotated[str | None, typer.Option("-m", "--model", help="Classifier: mini.", show_default=False)] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="As for explain. Default: mini.", show_default=False)
+    ] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -150,6 +152,10 @@ def activations(
     tap: Annotated[
         str | None, typer.Option(help="features (every cell), embedding (one vector) ...", show_default=False)
     ] = None,
+    weights: Weights = None,
+    card: Card = None,
+    layer: Layer = None,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Store what a classifier computes at one layer, for `whyray train transcoders`: resumable, larger than memory."""
@@ -159,8 +165,9 @@ def activations(
     show.process_settings(threads)
     given = {"classifier": model, "data": dataset, "splits": split, "tap": tap}
     changes = {key: value for key, value in given.items() if value}
+    options: dict[str, Any] = {"weights": weights, "card": card, "layer": layer, "device": device}
     with show.progress("activations") as reporter:
-        made = api.store_activations(plan, out, changes=changes, report=reporter)
+        made = api.store_activations(plan, out, changes=changes, report=reporter, **options)
     typer.echo(f"stored: -a {made}", err=True)
 
 

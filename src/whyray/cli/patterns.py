@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from .options import Json, Model, Threads
+from .options import Card, Device, Json, Layer, Model, Threads, Weights
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What did it see: build, show, browse and name patterns."
@@ -22,6 +22,15 @@ Activations = Annotated[
 Images = Annotated[
     int, typer.Option(min=20, help="Pictures the patterns are described with; those of test splits never.")
 ]
+Gates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one setting of the gates, such as split=train or moves=0.003; again for more.",
+        show_default=False,
+    ),
+]
 
 
 @app.callback()
@@ -35,7 +44,12 @@ def build(
     activations: Activations,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the bank; an interrupted build goes on there.")],
     model: Model = "mini",
+    gates: Gates = None,
     images: Images = 1500,
+    weights: Weights = None,
+    card: Card = None,
+    layer: Layer = None,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Build a bank: gates with a funnel report, galleries, categories, statistical names, and its page."""
@@ -43,8 +57,10 @@ def build(
     from . import show
 
     show.process_settings(threads)
+    subject = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
+    options: dict[str, Any] = {"changes": gates or (), "images": images}
     with show.progress("patterns") as reporter:
-        bank = api.build_patterns(ensemble, activations, api.load_model(model), out, images=images, report=reporter)
+        bank = api.build_patterns(ensemble, activations, subject, out, report=reporter, **options)
     typer.echo(f"{len(bank.patterns)} patterns: {out / 'patterns.html'}, {out / 'funnel.html'}", err=True)
 
 
@@ -61,13 +77,18 @@ def show_(
         str | None, typer.Option("-f", "--finding", help="Only patterns that move this finding.", show_default=False)
     ] = None,
     model: Model = "mini",
+    weights: Weights = None,
+    card: Card = None,
+    layer: Layer = None,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """List the patterns of a bank, the most relevant first, or show one with its evidence and gallery."""
     from .. import api
     from . import show
 
-    rows = api.list_patterns(api.load_model(model), bank or "", pattern=pattern, category=category, finding=finding)
+    subject = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
+    rows = api.list_patterns(subject, bank or "", pattern=pattern, category=category, finding=finding)
     if as_json:
         show.document(rows)
     else:
@@ -82,6 +103,10 @@ def browse(
         bool, typer.Option("--embed-images", help="Copy pictures of every data set into the page, not phantoms only.")
     ] = False,
     model: Model = "mini",
+    weights: Weights = None,
+    card: Card = None,
+    layer: Layer = None,
+    device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Write a self-contained page of a bank: search, filter, sort, galleries with the firing region outlined."""
@@ -89,8 +114,9 @@ def browse(
     from . import show
 
     show.process_settings(threads)
+    subject = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
     with show.progress("pictures") as reporter:
-        page = api.browse_patterns(api.load_model(model), out, bank or "", embed=embed_images, report=reporter)
+        page = api.browse_patterns(subject, out, bank or "", embed=embed_images, report=reporter)
     typer.echo(str(page), err=True)
 
 
@@ -109,6 +135,10 @@ def name(
     most_tokens: Annotated[int, typer.Option(min=1, help="Tokens that may be used.")] = 2_000_000,
     images: Images = 1500,
     model: Model = "mini",
+    weights: Weights = None,
+    card: Card = None,
+    layer: Layer = None,
+    device: Device = "cpu",
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
@@ -117,11 +147,12 @@ def name(
     from . import show
 
     show.process_settings(threads)
+    subject = api.load_model(model, layer=layer, device=device, weights=weights, card=card)
     with show.progress("names", quiet=as_json) as reporter:
         named = api.name_patterns(
             bank,
             activations,
-            api.load_model(model),
+            subject,
             annotator,
             service=annotator_model,
             send_images=send_images,

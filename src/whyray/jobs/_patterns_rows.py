@@ -41,7 +41,8 @@ def planted_rows(
             continue
         best = int(np.nanargmax(aucs))
         strength = measured["test"].strengths[:, best].astype(np.float64)
-        unit = Score(finding, "planted_auc", *[np.nan] * 3, 0, explainer=one.name, note=one.names[best])
+        nan = float("nan")
+        unit = Score(finding, "planted_auc", nan, nan, nan, 0, explainer=one.name, note=one.names[best])
         severe = np.where(labels["test"] == 1, _severe(splits["test"], finding), labels["test"])
         rows += _auc_row(unit, strength, labels["test"], patients, seed)
         rows += _auc_row(replace(unit, slice=f"severity {SEVERE:g} or more"), strength, severe, patients, seed)

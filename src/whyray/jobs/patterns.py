@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +15,14 @@ from .files import silent
 
 if TYPE_CHECKING:
     from ..patterns.bank import PatternBank
+    from ..patterns.naming import Checked
     from .patterns_name import Named
 
 __all__ = ["browse_patterns", "build_patterns", "list_patterns", "name_patterns", "pattern_lines"]
 
 IMAGES = 1500
 LIMITS = (1000, 2_000_000)
+UNFINISHED, PAGE = "unfinished", "patterns.html"  # where a bank is made before it takes its place; its page
 
 
 def build_patterns(
@@ -27,25 +31,35 @@ def build_patterns(
     classifier: Classifier,
     out: str | Path,
     *,
+    changes: Sequence[str] = (),
     images: int = IMAGES,
     report: Report = silent,
 ) -> PatternBank:
     """Build the bank of a classifier into ``out``, describe its patterns with ``images`` pictures, write its page.
 
+    changes  ``key=value`` each, of the gates (``GatePlan``): ``split=train``, ``moves=0.003``; the bank keeps them.
     Writes the artefact, funnel.html, galleries/ and patterns.html; stop it and run it again, and nothing is made twice.
-    Raises FingerprintError, DataError, LockedError, DiskFullError.
+    All of it is made in ``out/unfinished``: a bank that is there already stays whole until the new one is ready. Names
+    that ``name_patterns`` adopted are given again where the patterns are the same; else ``report`` is told.
+    Raises SettingError, FingerprintError, DataError, LockedError, DiskFullError.
     """
+    from ..io.whole import disk_errors
+    from ..patterns.funnel import GatePlan
     from ..training.lock import locked
+    from ..training.settings import from_mapping, with_changes
     from .patterns_build import build_patterns as gates
     from .patterns_describe import describe
     from .patterns_page import browse
 
-    folder = Path(out)
-    gates(ensemble, activations, classifier, folder, report=report)
-    with locked(folder):
-        described = describe(folder, Path(activations), classifier, images=images, report=report)
-        browse(folder, folder / "patterns.html", classifier, report=report)
-    return described.bank
+    plan = from_mapping(GatePlan, with_changes({}, changes), "the plan of the gates")
+    folder, made, stored = Path(out), Path(out) / UNFINISHED, Path(activations)
+    with disk_errors(folder), locked(folder):
+        gates(ensemble, stored, classifier, made, plan=plan, kept=folder, report=report)
+        bank = describe(made, stored, classifier, images=images, kept=folder, report=report).bank
+        bank = _named_again(folder, made, bank, report)
+        browse(made, made / PAGE, classifier, report=report)
+        _put_in_place(made, folder)
+    return bank
 
 
 def list_patterns(
@@ -125,10 +139,14 @@ def name_patterns(
     limits  requests and tokens that may be used; ``send_images``: consent that pictures leave this machine.
     Raises SettingError (address), AnnotatorError (refused), FingerprintError, LockedError.
     """
+    from ..patterns.activations import ActivationStore
     from ..patterns.annotator import Annotator, Budget
+    from ..training._transcoder_store import left_out
     from .patterns_name import name_patterns as run
 
     annotator = Annotator(url, service, send_images)
+    for trouble in left_out(ActivationStore(activations)):
+        report(0, 0, trouble)
     return run(Path(bank), Path(activations), classifier, annotator, Budget(*limits), images=images, report=report)
 
 
@@ -138,6 +156,50 @@ def bank_folder(classifier: Classifier, bank: str | Path = "") -> Path:
     from ..patterns.bank import KIND
 
     return Path(bank) if str(bank) else artefact_folder(KIND, classifier)
+
+
+def _named_again(folder: Path, made: Path, bank: PatternBank, report: Report) -> PatternBank:
+    """The bank in ``made`` with the names that were adopted for the one in ``folder``, where its patterns are those."""
+    from .patterns_name import adopt
+
+    model, of, names = _adopted(folder)
+    if not names:
+        return bank
+    if of == bank.sha256:
+        return adopt(made, bank, names, model)
+    gone = f"the patterns have changed, so {len(names)} adopted names are no longer theirs"
+    report(0, 0, f"{gone}: run `whyray patterns name` again")
+    return bank
+
+
+def _adopted(folder: Path) -> tuple[str, str, dict[str, Checked]]:
+    """(model, hash of the bank, pattern -> name) of the names in ``folder`` that hold."""
+    from ..patterns.naming import Checked
+    from .patterns_name import NAMES
+
+    try:
+        kept = json.loads((folder / NAMES).read_text(encoding="utf-8"))
+        asked = kept.get("asked", kept)  # both stood beside the names once
+        rows: dict[str, dict[str, Any]] = kept["names"]
+        known = {p: {k: v for k, v in row.items() if v is not None} for p, row in rows.items()}
+        checked = {p: Checked(**row) for p, row in known.items()}
+        return str(asked["model"]), str(asked["bank"]), {p: one for p, one in checked.items() if one.holds}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "", "", {}
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Move a bank over the one in ``folder``: its tensors first, what declares them last. Killed between the two, it
+    leaves a bank that is refused, and the next build mends it."""
+    from ..io.artefacts import NAME
+    from .patterns_build import FUNNEL
+    from .patterns_describe import GALLERIES
+
+    tensors = Path(NAME).with_suffix(".safetensors")
+    (folder / GALLERIES).mkdir(exist_ok=True)
+    for part in (tensors, GALLERIES / tensors, Path(GALLERIES, NAME), FUNNEL, PAGE, NAME):
+        (made / part).replace(folder / part)
+    shutil.rmtree(made)
 
 
 def _in_full(folder: Path, bank: PatternBank, number: int) -> dict[str, Any]:

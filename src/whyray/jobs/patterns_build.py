@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..contracts import Classifier
-from ..errors import DataError, FingerprintError
+from ..errors import DataError, FingerprintError, SettingError
 from ..io.whole import disk_errors, write_whole
 from ..patterns.activations import ActivationStore
 from ..patterns.bank import Pattern, PatternBank, save_bank
 from ..patterns.funnel import GatePlan
 from ..patterns.gates import directions
 from ..patterns.members import Members, codes, load_members
+from ..patterns.site import site_of
+from ..training._transcoder_store import left_out, of_split
 from ..training.lock import locked
 from ..types import Report, content
 from ._gated import Gated, Latents, gated
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 1  # of the numbers in the cells
+CELLS, FUNNEL = "cells", "funnel.html"
+ALIKE = 1e-3  # of the largest weight: by how much read-outs of one layer may differ, on other devices and threads
 PIECE = 16  # pictures whose tokens are read at once
 
 
@@ -61,37 +65,63 @@ def build_patterns(
     out: str | Path,
     *,
     plan: GatePlan | None = None,
+    kept: Path | None = None,
     report: Report = silent,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> PatternBank:
     """Build the bank of ``classifier`` into the folder ``out``: artefact.json, artefact.safetensors, cells/ and
     funnel.html. Categories and names come later; patterns are in the order of what they move.
 
-    Raises FingerprintError where ensemble or activations are another classifier's, DataError where nothing passes.
+    kept  the folder whose cells/ are used, in place of those in ``out``.
+    Raises FingerprintError where ensemble or activations are another classifier's, SettingError where they were read at
+    another layer, DataError where nothing passes (funnel.html is there all the same), or the split has no pictures.
     """
     plan = plan or GatePlan()
     folder, members, store = Path(out), load_members(ensemble), ActivationStore(activations)
-    store.require(classifier)
-    if members.fingerprint != classifier.fingerprint:
-        raise FingerprintError(f"the ensemble {ensemble} is of another classifier; train one for {classifier.name}")
+    for trouble in left_out(store):
+        report(0, 0, trouble)
+    _require(classifier, members, store)
     pictures = _Pictures(store, chosen_images(store, plan))
     with disk_errors(folder), locked(folder):
-        cells = Store(folder / "cells")
+        cells = Store((kept or folder) / CELLS)
         latents = _latents(members, pictures, cells, report, cancelled)
         made = gated(
             latents, plan, _strengths_of(members, pictures, cells, report, cancelled), _head(classifier, members)
         )
         bank = _bank(classifier, members, made, plan, store)
+        write_whole(folder / FUNNEL, page(bank).encode())
+        if not bank.patterns:
+            raise DataError(
+                f"no pattern passed the gates; {folder / FUNNEL} shows how many other thresholds would let through: "
+                "move one (--set moves=0.003), or train more members"
+            )
         save_bank(folder, bank)
-        write_whole(folder / "funnel.html", page(bank).encode())
     return bank
+
+
+def _require(classifier: Classifier, members: Members, store: ActivationStore) -> None:
+    """Raises FingerprintError or SettingError unless all three are of one classifier, read at one layer."""
+    store.require(classifier)
+    if members.fingerprint != classifier.fingerprint:
+        raise FingerprintError(
+            f"the ensemble {members.folder} is of another classifier; train one for {classifier.name}"
+        )
+    here = site_of(classifier, store.site.tap_in, store.site.tap_out)
+    for folder, site in ((store.folder, store.site), (members.folder, members.site)):
+        near = ALIKE * float(np.abs(here.weights).max())
+        if site.facts != here.facts or not np.allclose(site.weights, here.weights, rtol=0, atol=near):
+            layers = ", ".join(f"{tap} at {layer}" for tap, layer in classifier.taps.items())
+            raise SettingError(
+                f"{folder} was read at another place than {classifier.name} is now ({layers}); "
+                "give the --layer that `whyray activations` was given"
+            )
 
 
 def chosen_images(store: ActivationStore, plan: GatePlan) -> NDArray[np.int64]:
     """Pictures of the plan's split, drawn where there are more than it asks for, in their order."""
-    found = store.where(plan.split)
-    if len(found) < 2:
-        raise DataError(f"{store.folder} has {len(found)} pictures of the split {plan.split!r}; name another split")
+    if plan.split == "test":
+        raise SettingError("split='test' came, and test pictures measure the finished bank; give --set split=val")
+    found = of_split(store, plan.split, least=2)
     if len(found) > plan.images:
         found = np.sort(np.random.default_rng(plan.seed).choice(found, plan.images, replace=False))
     return np.asarray(found, np.int64)
@@ -226,8 +256,6 @@ def _bank(classifier: Classifier, members: Members, made: Gated, plan: GatePlan,
         )
         for i in range(len(made.density))
     ]
-    if not patterns:
-        raise DataError("no pattern passed the gates; look at the funnel, train more members, or move a threshold")
     facts = {
         "plan": dataclasses.asdict(plan),
         "images": made.images,

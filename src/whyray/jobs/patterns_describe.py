@@ -2,7 +2,7 @@
 
 FOLDER/artefact.*     the bank, whose patterns get their category and name
 FOLDER/galleries/     images of each pattern by data set and case, and its evidence; no picture
-FOLDER/cells/         what was computed of each batch of images, kept for the next run
+FOLDER/cells/         what was computed of each batch of images, and anatomies; kept for the next run
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from ..training.examples import dataset_of
 from ..training.plan import Source
 from ..types import Case, Report
 from .files import silent
+from .patterns_build import CELLS
 from .store import Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IMAGES = 1500  # of the store that a bank is described with; test splits are left out
-ANATOMY = 400  # of these, whose anatomy is looked at: masks take longer than anything else
+ANATOMY = 400  # of these, whose anatomy is looked at: masks take longer than anything else, so they are kept
 BATCH = 16
 TOP = 20  # images over which the addition to a logit is averaged
-GALLERIES, CELLS = "galleries", "cells"
+GALLERIES = "galleries"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,20 +72,19 @@ def describe(
     *,
     images: int = IMAGES,
     anatomy: int = ANATOMY,
+    kept: Path | None = None,
     report: Report = silent,
 ) -> Described:
     """Describe the bank in ``folder`` with images of an activation store, and write what was found into it.
 
+    kept  the folder whose cells/ are used, in place of those in ``folder``.
     Interrupted and run again, it goes on where it was. Raises FingerprintError where bank and activations belong to
     other classifiers, DataError where the store has nothing outside test splits.
     """
     bank = load_bank(folder, classifier)
-    subjects, made, effects = fired_on(folder, bank, ActivationStore(activations), images, report)
-    looked_at = {case.id for case in every(subjects.cases, anatomy)}
-
-    def body(case: Case) -> NDArray[np.float32] | None:
-        return anatomy_of(classifier, case, bank.site.grid) if case.id in looked_at else None
-
+    subjects, made, effects = fired_on(kept or folder, bank, ActivationStore(activations), images, report)
+    looked_at = every(subjects.cases, anatomy)
+    body = _bodies(Store((kept or folder) / CELLS), classifier, bank.site.grid, looked_at, report)
     known = attributes(subjects.cases, bank.site.grid, body)
     found = enrichments(made, known, subjects.patients)
     shown = galleries(made, subjects.images, subjects.patients)
@@ -169,6 +169,28 @@ def _cells(
         batch = rows[start : start + BATCH]
         yield kept.have({**about, "pictures": store.content(batch)}, _work(bank, store, batch)).arrays
         report(min(start + BATCH, len(rows)), len(rows), "what each pattern fires on")
+
+
+def _bodies(
+    kept: Store, classifier: Classifier, grid: tuple[int, int], looked_at: Sequence[Case], report: Report
+) -> Callable[[Case], NDArray[np.float32] | None]:
+    """case -> ``anatomy_of`` it, None where it is not among those looked at: made once, kept as a cell."""
+    about = {"what": "anatomy/1", "fingerprint": classifier.fingerprint, "grid": list(grid)}
+    numbers = {id(case): n for n, case in enumerate(looked_at, 1)}
+
+    def body(case: Case) -> NDArray[np.float32] | None:
+        if id(case) not in numbers:
+            return None
+
+        def made() -> dict[str, NDArray[Any]]:
+            found = anatomy_of(classifier, case, grid)
+            return {"places": np.empty((0, grid[0] * grid[1]), np.float32) if found is None else found}
+
+        places = kept.have({**about, "picture": case.source(), "regions": case.regions_source()}, made)["places"]
+        report(numbers[id(case)], len(looked_at), "where organs lie")
+        return places if len(places) else None
+
+    return body
 
 
 def _work(bank: PatternBank, store: ActivationStore, rows: NDArray[np.int64]) -> Callable[[], dict[str, Any]]:

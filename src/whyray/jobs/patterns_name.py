@@ -1,11 +1,13 @@
 """Names by an annotator for the patterns of a bank: proposed, checked on held-out images, adopted only where they hold.
 
-FOLDER/names.json keeps every outcome, so that an interrupted or exhausted run goes on where it was. A bank that is
-built anew in the folder has patterns of the same ids, and gets none of the old names.
+FOLDER/names.json keeps every outcome, so that an interrupted or exhausted run goes on where it was. It holds for the
+same questions to the same model only: a bank that is built anew in the folder, another address, or pictures where words
+were sent get none of the old answers.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +22,7 @@ from ..patterns.annotator import Annotator, Budget, BudgetSpent, Part
 from ..patterns.attributes import ZONES, zone_masks
 from ..patterns.bank import PatternBank, load_bank, save_bank
 from ..patterns.galleries import Fired, load_galleries, save_galleries
-from ..patterns.naming import Checked, Describe, cases_of, named_by
+from ..patterns.naming import CHECKED, CONTROLS, SHOWN, Checked, Describe, cases_of, named_by, prompt
 from ..report.firing import moved, outline, outlined_png
 from ..training.lock import locked
 from ..types import Case, Report
@@ -52,7 +54,7 @@ class Named:
             if one.trouble:
                 yield f"{pattern}  no name: {one.trouble}"
                 continue
-            n = f"n = {one.positives} + {one.negatives}"
+            n = f"n = {one.positives} + {one.negatives}, mean gap {one.gap:.2f}"
             kept = "adopted" if one.holds else "not adopted"
             yield f"{pattern}  {one.accuracy:.2f} [{one.low:.2f}, {one.high:.2f}] {n}  {kept}: {one.name}"
         yield f"{self.adopted} of {len(self.names)} names held; {self.requests} requests, {self.tokens} tokens"
@@ -76,8 +78,10 @@ def name_patterns(
     """
     with locked(folder):
         bank = load_bank(folder, classifier)
-        subjects, made, _ = fired_on(folder, bank, ActivationStore(activations), images)
-        kept = _kept(folder, bank, annotator.model)
+        store = ActivationStore(activations)
+        subjects, made, _ = fired_on(folder, bank, store, images)
+        asked = _asked(annotator, bank, store.content(subjects.rows))
+        kept = _kept(folder, asked)
         order = sorted(range(len(bank.patterns)), key=lambda p: -_known(bank.patterns[p].relevance))
         ended = ""
         for done, p in enumerate(order):
@@ -91,7 +95,7 @@ def name_patterns(
                 ended = str(error)
                 break
             kept[pattern] = checked
-            _keep(folder, bank, annotator.model, kept)
+            _keep(folder, asked, kept)
             report(done + 1, len(order), checked.name or "no name")
         adopt(folder, bank, kept, annotator.model)
     return Named(kept, budget.used_requests, budget.used_tokens, ended)
@@ -115,8 +119,8 @@ def origin(one: Checked, model: str) -> str:
     """Where a name is from and how it held out, in a sentence."""
     return (
         f"Named by {model}; right on {one.hits} of {one.positives} held-out images where it fires and on {one.passed} "
-        f"of {one.negatives} where another pattern fires as strongly: balanced accuracy {one.accuracy:.2f} "
-        f"[{one.low:.2f}, {one.high:.2f}]."
+        f"of {one.negatives} where another pattern fires about as strongly (mean gap {one.gap:.2f}): balanced accuracy "
+        f"{one.accuracy:.2f} [{one.low:.2f}, {one.high:.2f}]."
     )
 
 
@@ -152,22 +156,36 @@ def case_in_words(case: Case) -> str:
     )
 
 
-def _kept(folder: Path, bank: PatternBank, model: str) -> dict[str, Checked]:
-    """What earlier runs with this model answered on this bank; what had no answer is asked again."""
+def _asked(annotator: Annotator, bank: PatternBank, images: str) -> dict[str, Any]:
+    """All that decides the answers: who is asked, about which patterns and images (``ActivationStore.content``), with
+    which words, how many examples, and pictures or none."""
+    prompts = prompt("name") + prompt("verify")
+    return {
+        "url": annotator.endpoint,
+        "model": annotator.model,
+        "pictures": SIDE if annotator.pictures else 0,
+        "bank": bank.sha256,
+        "images": images,
+        "prompts": hashlib.sha256(prompts.encode()).hexdigest(),
+        "examples": [SHOWN, CONTROLS, CHECKED],
+    }
+
+
+def _kept(folder: Path, asked: Mapping[str, Any]) -> dict[str, Checked]:
+    """What earlier runs were answered to the same questions; what had no answer is asked again."""
     try:
         data = json.loads((folder / NAMES).read_text(encoding="utf-8"))
-        if (data["model"], data["bank"]) != (model, bank.sha256):
+        if data["asked"] != asked:
             return {}
         found = {str(p): Checked(**_numbers(one)) for p, one in data["names"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {pattern: one for pattern, one in found.items() if not one.trouble}
 
 
-def _keep(folder: Path, bank: PatternBank, model: str, names: Mapping[str, Checked]) -> None:
+def _keep(folder: Path, asked: Mapping[str, Any], names: Mapping[str, Checked]) -> None:
     rows = {p: {k: v if v == v else None for k, v in asdict(one).items()} for p, one in names.items()}
-    held = {"model": model, "bank": bank.sha256, "names": rows}
-    write_whole(folder / NAMES, (json.dumps(held, indent=1) + "\n").encode())
+    write_whole(folder / NAMES, (json.dumps({"asked": asked, "names": rows}, indent=1) + "\n").encode())
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,23 @@
 """BiomedCLIP's text tower: embeddings of reports, of their Findings section only.
 
 The labels of MIMIC-CXR and its like are read by a program from the report, most of them from its Impression. A
-classifier or pattern that sees the Impression has seen the answer, so it is refused.
+classifier or pattern that sees the Impression has seen the answer, so it is refused; and where the headings of a report
+were not all told apart, a text ends before the first one that opens a conclusion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._torchvision import ensure_torchvision
 from ..errors import DataError, MissingExtra, SettingError, WeightsError
+from ..text._lexicon import rows as table
 from ..types import Case
 from .biomedclip import FILES, HEAD_WIDTH, folder_of, read_config
 
@@ -41,6 +45,7 @@ def findings_text(report: Mapping[str, str], sections: Sequence[str] = ("finding
     """The Findings of a report (section -> text). Raises DataError where there are none.
 
     ``sections`` may add others that hold no conclusion ("indication", "comparison"); SettingError for one that does.
+    Each ends where a conclusion begins (``before_conclusion``).
     """
     leaking = [s for s in sections if s in LEAKS]
     if leaking:
@@ -48,11 +53,39 @@ def findings_text(report: Mapping[str, str], sections: Sequence[str] = ("finding
             f"the section {leaking[0]!r} was asked for: labels are read from the conclusion of the same report, so its "
             "text would give them away; use findings"
         )
-    found = [report[s].strip() for s in sections if report.get(s, "").strip()]
-    if not report.get("findings", "").strip() or not found:
+    texts = {s: before_conclusion(report.get(s, "")).strip() for s in ("findings", *sections)}
+    found = [texts[s] for s in sections if texts[s]]
+    if not texts["findings"] or not found:
         held = ", ".join(report) or "no section"
         raise DataError(f"the report has no Findings ({held}); an Impression in their place would leak the labels")
     return "\n".join(found)
+
+
+def before_conclusion(text: str) -> str:
+    """The text of a section up to the first heading of a conclusion or an addendum; all of it where there is none.
+
+    The splitter, whose rules are MIMIC-CXR's own, leaves an Impression in the Findings where its heading is not in
+    capitals, has no colon or no line of its own.
+    """
+    heading = _conclusion().search(text)
+    return text[: heading.start()] if heading else text
+
+
+@cache
+def _conclusion() -> re.Pattern[str]:
+    """A heading of a conclusion, told from prose ("the impression of a nodule") by where it stands and how it ends."""
+    words = sorted((row["heading"] for row in table("headings") if row["section"] in LEAKS), key=len, reverse=True)
+    any_case, capitals, titles = (_any_of(map(form, words)) for form in (str.lower, str.upper, str.capitalize))
+    begins = r"(?:^|(?<=[.!?;]))[^a-z\n]{0,20}(?=[a-z])"  # a line or a sentence, bullets and numbers before it
+    ends = r"(?:[^a-z0-9.\n]*(?:$|[:;])|\s*[–—-]+\s|\s*\d+[.)])"  # its line, or with a colon, a dash, an item's number
+    heading = rf"{any_case}{ends}|(?-i:{capitals}\b|{titles}\.)"
+    joined = r"(?:[ \t]*(?:and|&|/|\()[^.:\n]{0,40})?"  # "Impression and recommendations:"
+    anywhere = rf"(?<![a-z])(?:impression|conclusion)s?{joined}[^a-z0-9.\n]*:"
+    return re.compile(rf"{begins}(?:{heading})|{anywhere}", re.IGNORECASE | re.MULTILINE)
+
+
+def _any_of(words: Iterable[str]) -> str:
+    return f"(?:{'|'.join(map(re.escape, words))})[sS]?"
 
 
 def report_embeddings(

@@ -57,10 +57,10 @@ class Annotator:
     wait: float = 1.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        if not _base_address(self.url):
             raise SettingError(f"the annotator {printable(self.url)!r:.80} came; give a base address: https://host/v1")
-        if parts.scheme == "http" and not _near(parts.hostname):
+        parts = urlsplit(self.url)
+        if parts.scheme == "http" and not _near(parts.hostname or ""):
             raise SettingError(f"http://{parts.hostname} would send case facts in the clear; use https")
 
     @property
@@ -126,7 +126,7 @@ def ask(
                 if error.code not in AGAIN:
                     raise Refused(f"the annotator answered {trouble}; check its address, model and ${KEY}") from None
                 pause = min(LONGEST_WAIT, max(pause, _seconds(error.headers.get("Retry-After"))))
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             trouble = "timeout" if isinstance(error, TimeoutError) else type(error).__name__
         else:
             budget.settle(estimate, _tokens(answer, estimate))
@@ -184,7 +184,7 @@ def _object(answer: Any) -> Mapping[str, Any] | None:
     try:
         text = str(answer["choices"][0]["message"]["content"])
         said = json.loads(text[text.index("{") : text.rindex("}") + 1])
-    except (KeyError, IndexError, TypeError, ValueError):
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError):
         return None
     return said if isinstance(said, dict) else None
 
@@ -203,6 +203,17 @@ def _seconds(text: str | None) -> float:
         return max(0.0, float(text or 0))
     except ValueError:
         return 0.0
+
+
+def _base_address(url: str) -> bool:
+    """Whether an address can be asked: a scheme, a host, a port where there is one, a path, and nothing else."""
+    try:
+        parts = urlsplit(url)
+        named = bool((parts.hostname or "").encode("idna")) and parts.port != 0  # each is read here, or cannot be
+    except ValueError:
+        return False
+    plain = url.isprintable() and parts.path.isascii() and "@" not in parts.netloc and not set(url) & set(" ?#")
+    return named and plain and parts.scheme in ("http", "https")
 
 
 def _near(host: str) -> bool:

@@ -31,10 +31,10 @@ UNASSIGNED = "unassigned"
 
 @dataclass(frozen=True)
 class Pattern:
-    """One pattern: a cluster of latents that many members found.
+    """One pattern: a cluster of latents, each of which other members have too (by the looser cosine of the gate).
 
-    density          share of the validation images on which it fires.
-    stability        share of the members that have it.
+    density          share of the validation images on which it fires somewhere.
+    stability        share of the members whose latents are in this very cluster.
     monosemanticity  mean cosine of its strongest images above that of random ones; ``low``: its 95 % lower end.
     relevance        largest mean change of a logit when it is taken out, over the images on which it is strongest.
     findings         those whose logit it moves, most first.

@@ -37,7 +37,7 @@ class GatePlan:
     cosine: float = 0.7
     correlation: float = 0.5
     members: float = 0.2
-    merge: float = 0.8
+    merge: float = 0.7
     top: int = 20
     leading: float = 0.5
     moves: float = 0.01

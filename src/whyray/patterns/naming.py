@@ -1,7 +1,7 @@
 """Names of patterns: from statistics, always; from an annotator where the user gave one, and only what holds out.
 
 A proposed name is asked back case by case: on images that were not shown when it was proposed, half of them images on
-which the pattern fires, half images on which another pattern fires just as strongly and this one is silent. Positives
+which the pattern fires, half images on which another pattern fires about as strongly and this one is silent. Positives
 alone would reward an annotator that always says yes.
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ class Checked:
     """A proposed name and how it held out: balanced accuracy with 95 % interval over held-out images.
 
     hits of positives, passed of negatives. ``holds``: the interval lies above one half, which is what guessing gives.
+    ``gap``: how far apart in strength positives and negatives are (``mean_gap``).
     ``trouble`` says why there is no name, or why it could not be checked.
     """
 
@@ -50,6 +51,7 @@ class Checked:
     positives: int = 0
     passed: int = 0
     negatives: int = 0
+    gap: float = float("nan")
     trouble: str = ""
 
     @property
@@ -78,12 +80,14 @@ def held_out(patients: Sequence[str]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class Cases:
-    """Images of one question (rows of ``Fired``). negatives: (image, the other pattern that fires on it)."""
+    """Images of one question (rows of ``Fired``). negatives: (image, the other pattern that fires on it), each matched
+    to the positive of its place; gap: how well (``mean_gap``)."""
 
     shown: tuple[int, ...]
     controls: tuple[int, ...]
     positives: tuple[int, ...]
     negatives: tuple[tuple[int, int], ...]
+    gap: float
 
 
 def cases_of(made: Fired, pattern: int, patients: Sequence[str]) -> Cases:
@@ -97,7 +101,8 @@ def cases_of(made: Fired, pattern: int, patients: Sequence[str]) -> Cases:
     near = look_alikes(one, [[everyone.index(i) for i in shown]], [patients[i] for i in everyone], CONTROLS)[0]
     positives = strongest(np.where(later, strengths, 0), patients, CHECKED)
     negatives = matched_negatives(made, pattern, positives, patients, later)
-    return Cases(tuple(shown), tuple(everyone[i] for i in near), tuple(positives), tuple(negatives))
+    gap = mean_gap(made, pattern, positives, negatives)
+    return Cases(tuple(shown), tuple(everyone[i] for i in near), tuple(positives), tuple(negatives), gap)
 
 
 def matched_negatives(
@@ -105,10 +110,11 @@ def matched_negatives(
 ) -> list[tuple[int, int]]:
     """For each positive an image on which the pattern is silent and another one fires as strongly: (image, other).
 
-    Strength is compared as a share of each pattern's own largest, so that patterns of different scale can match. One
-    image a patient, none of a positive's patient, and of equally good matches the other pattern that served least.
+    The nearest in strength is taken, however far that is. Strength is compared as a share of each pattern's own
+    largest, so that patterns of different scale can match. One image a patient, none of a positive's patient, and of
+    equally good matches the other pattern that served least.
     """
-    share = made.strengths / np.maximum(made.strengths.max(axis=0), 1e-12)
+    share = _shares(made)
     top = strongest(made.strengths[:, pattern], patients, SHOWN)
     taken = {patients[i] for i in positives}
     open_rows = silent(made.strengths[:, pattern], top) & allowed
@@ -129,6 +135,22 @@ def matched_negatives(
         taken.add(patients[image])
         served[other] += 1
     return found
+
+
+def mean_gap(made: Fired, pattern: int, positives: Sequence[int], negatives: Sequence[tuple[int, int]]) -> float:
+    """Mean difference in strength between each negative and the positive it was matched to; NaN without negatives.
+
+    Strengths are shares of each pattern's own largest: 0 is as strong, 1 as far apart as can be.
+    """
+    share = _shares(made)
+    gaps = [abs(share[i, other] - share[one, pattern]) for one, (i, other) in zip(positives, negatives, strict=False)]
+    return float(np.mean(gaps)) if gaps else float("nan")
+
+
+def _shares(made: Fired) -> NDArray[np.float32]:
+    """Strengths as a share of each pattern's own largest."""
+    shares: NDArray[np.float32] = made.strengths / np.maximum(made.strengths.max(axis=0), 1e-12)
+    return shares
 
 
 def named_by(
@@ -159,7 +181,7 @@ def named_by(
         except NoAnswer:
             continue
         right[truth].append(bool(said["shows"]) == truth)
-    return judged(name, right[True], right[False])
+    return replace(judged(name, right[True], right[False]), gap=cases.gap)
 
 
 def judged(name: str, on_positives: Sequence[bool], on_negatives: Sequence[bool]) -> Checked:

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import DataError
 from ..io.weights import file_sha256, load_weights, save_weights
 from ..io.whole import disk_errors, write_whole
-from ..models._clip_text import TextTower, report_embeddings
+from ..models._clip_text import TextTower, before_conclusion, report_embeddings
 from ..types import Report
 from .activations import ActivationStore, Part
 
@@ -42,7 +42,7 @@ def write_reports(
     with disk_errors(folder):
         for number, start in enumerate(range(0, len(listed), PIECE)):
             some = listed[start : start + PIECE]
-            read = json.dumps([case.report.get("findings", "") for _, case in some]).encode()
+            read = json.dumps([before_conclusion(case.report.get("findings", "")) for _, case in some]).encode()
             about = {
                 "tower": tower.name,
                 "cases": [[spec, case.id] for spec, case in some],
@@ -71,7 +71,7 @@ def read_reports(store: ActivationStore) -> NDArray[np.float32]:
             raise DataError(f"{name} in {store.folder} is damaged; write it again with `whyray activations`")
         vectors = load_weights(_file(store.folder, number))["embeddings"].numpy()
         for (spec, case), vector in zip(held["cases"], vectors, strict=True):
-            rows[spec, case] = np.full_like(vector, np.nan) if case in held["without"] else vector
+            rows[spec, case] = vector if vector.any() else np.full_like(vector, np.nan)  # no text has none of anything
     lacking = [image.case for image in store.images if (image.spec, image.case) not in rows]
     if lacking:
         raise DataError(f"{store.folder} has no report embedding of {lacking[0]}; give its plan `reports = FOLDER`")

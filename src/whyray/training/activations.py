@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, SettingError
+from ..contracts import Classifier
+from ..errors import DataError, SettingError, listed
 from ..models._clip_text import text_tower
 from ..patterns.activations import Layout, Numbers, Part, write_activations
 from ..patterns.reports import write_reports
@@ -63,22 +64,33 @@ def plan_with(path: str | Path | None, changes: Mapping[str, object]) -> Activat
     return plan_from({"classifier": "mini", **table, **changed})
 
 
-def store_activations(plan: ActivationsPlan, out: Path, report: Report | None = None) -> Path:
+def store_activations(
+    plan: ActivationsPlan, out: Path, report: Report | None = None, *, classifier: Classifier | None = None
+) -> Path:
     """Write the plan's activations into ``out``; returns it. Run again after a stop, it goes on where it was.
 
+    classifier  the plan's, where it is loaded already.
     Raises SettingError, DataError, UnmetNeed (a classifier without such taps), LockedError, DiskFullError.
     """
     from ..models._resolve import load_model
 
-    classifier = load_model(plan.classifier)
+    classifier = classifier or load_model(plan.classifier)
     site = site_of(classifier, plan.tap, plan.out or None)
     with locked(out):
         parts = [Part(source.spec, _cases(source, plan.splits)) for source in plan.data]
         layout = Layout(plan.shard, numbers=plan.numbers)
         made = write_activations(classifier, parts, out, site=site, layout=layout, report=report)
         if plan.reports:
-            write_reports(parts, made, text_tower(expanded(plan.reports)), report=report)
+            without = write_reports(parts, made, text_tower(expanded(plan.reports)), report=report)
+            if without and report is not None:
+                report(0, 0, _lacking(without))
         return made
+
+
+def _lacking(without: Mapping[str, str]) -> str:
+    """Which cases have no report embedding, and why, in one sentence."""
+    reasons = listed(sorted(set(without.values())), 200)
+    return f"without a report embedding: {len(without)} cases ({listed(list(without))}), as {reasons}"
 
 
 def _cases(source: Source, splits: Sequence[str]) -> list[Case]:

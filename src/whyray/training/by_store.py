@@ -13,13 +13,23 @@ def store_activations(
     out: str | Path,
     *,
     changes: Mapping[str, object] | None = None,
+    layer: str | None = None,
+    device: str = "cpu",
+    weights: str | Path | None = None,
+    card: str | Path | None = None,
     report: Report | None = None,
 ) -> Path:
-    """Write the activations of data sets by a TOML plan (or none) with ``changes`` put in; returns the folder."""
+    """Write the activations of data sets by a TOML plan (or none) with ``changes`` put in; returns the folder.
+
+    layer, device, weights, card  of the plan's classifier, as ``load_model`` takes them.
+    """
+    from ..models._resolve import load_model
     from .activations import plan_with
     from .activations import store_activations as run
 
-    return run(plan_with(plan, changes or {}), Path(out), report)
+    asked = plan_with(plan, changes or {})
+    classifier = load_model(asked.classifier, layer=layer, device=device, weights=weights, card=card)
+    return run(asked, Path(out), report, classifier=classifier)
 
 
 def train_transcoders(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, SettingError, Stopped
+from ..errors import SettingError, Stopped
 from ..io.weights import load_weights, save_weights
-from ..io.whole import disk_errors, write_whole
+from ..io.whole import disk_errors
 from ..patterns.activations import ActivationStore
 from ..patterns.members import write_ensemble
 from ..types import Report
@@ -21,63 +19,67 @@ from ._transcoder_engines import run_groups
 from ._transcoder_frame import Frame, fit_frame, frame_from
 from ._transcoder_group import FRAME, Job, Live, finished_member, one_thread
 from ._transcoder_plan import TranscodersPlan, load_plan, plan_from
+from ._transcoder_run import Spent, held_run, is_finished, require_shards, write_run
+from ._transcoder_store import left_out, of_split
 from .lock import locked
 
 __all__ = ["TranscodersPlan", "load_plan", "plan_from", "train_transcoders"]
-RUN, TABLE = "run.json", "live.tsv"
+TABLE = "live.tsv"
 COLUMNS = ("loss", "explained", "l0", "dead")
 
 
 def train_transcoders(plan: TranscodersPlan, activations: Path, out: Path, report: Report | None = None) -> Path:
     """Train every member and write the ensemble into ``out``, which ``load_members`` takes; returns ``out``.
 
-    Run again after a stop, it goes on where it was. ``out/live.tsv`` has one line a member while it runs. Raises
-    SettingError where ``out`` holds another run or a loss diverges, DataError where no picture is in the plan's split,
-    LockedError, DiskFullError, Stopped.
+    Run again after a stop, it goes on where it was; a finished ensemble stays as it is. ``out/live.tsv`` has one line a
+    member while it runs. Raises SettingError where ``out`` holds another run or a loss diverges, DataError where no
+    picture is in the plan's split or a shard was lost since the run began, LockedError, DiskFullError, Stopped.
     """
-    started = time.monotonic()
     with locked(out), disk_errors(out), Signals() as signals:
-        store = ActivationStore(activations)
-        frame = _begin(plan, store, out)
-        for trouble in store.troubles if report else ():
+        store, spent = ActivationStore(activations), Spent(out)
+        for trouble in left_out(store) if report else ():
             report(0, 0, trouble)  # type: ignore[misc]
+        if held_run(out, plan, store) and is_finished(out, plan):
+            _drop_checkpoints(out, range(plan.members))
+            return out
+        frame = _begin(plan, store, out)
         missing = [n for n in range(plan.members) if finished_member(out, n, plan) is None]
-        watch = _watch(plan.members, len(missing), out, report, lambda: signals.caught is not None)
-        if missing and not run_groups(Job(out.resolve(), activations.resolve(), plan), missing, watch):
+        watch = _watch((plan.members, len(missing)), out, spent, report, lambda: signals.caught is not None)
+        try:
+            whole = not missing or run_groups(Job(out.resolve(), activations.resolve(), plan), missing, watch)
+        finally:
+            spent.keep()
+        if not whole:
             error = Stopped("stopped; run again to go on from there")
             error.exit_code = 128 + (signals.caught or 2)
             raise error
-        return _finished(plan, store, frame, out, time.monotonic() - started)
+        return _finished(plan, store, frame, out, spent.seconds)
 
 
 def _begin(plan: TranscodersPlan, store: ActivationStore, out: Path) -> Frame:
-    """The frame of this run; a new one is fitted and written. Raises SettingError where ``out`` holds another run."""
-    images = store.where(plan.split)
-    if not len(images):
-        splits = ", ".join(sorted({image.split for image in store.images}))
-        raise DataError(f"{store.folder} has no pictures of the split {plan.split!r}, only of: {splits}")
+    """The frame of this run; a new one is fitted and written. Raises SettingError where ``out`` holds another run,
+    DataError where pictures are missing."""
+    if (held := held_run(out, plan, store)) is not None:
+        require_shards(out, held, store)
+        return frame_from(load_weights(out / FRAME))
+    images = of_split(store, plan.split)
     if plan.basis > store.site.d_in:
         raise SettingError(f"basis={plan.basis} came, and a token has {store.site.d_in} numbers; give at most that")
-    about = [plan.settings, store.facts["fingerprint"], store.site.facts, store.facts["cases"], len(store)]
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-    if (out / RUN).exists():
-        if json.loads((out / RUN).read_text())["key"] != key:
-            raise SettingError(
-                f"{out} holds a run with other settings or data; give another folder, or delete this one"
-            )
-        return frame_from(load_weights(out / FRAME))
     with one_thread():
         frame = fit_frame(store, images, plan)
     save_weights(out / FRAME, frame.tensors)
-    write_whole(out / RUN, (json.dumps({"key": key, "plan": plan.settings}, indent=1) + "\n").encode())
+    write_run(out, plan, store)
     return frame
 
 
 def _watch(
-    members: int, missing: int, out: Path, report: Report | None, stop: Callable[[], bool]
+    counts: tuple[int, int], out: Path, spent: Spent, report: Report | None, stop: Callable[[], bool]
 ) -> Callable[[Live], bool]:
-    """Writes the live table at most once a second, reports its medians, and says when to stop."""
-    last = 0.0
+    """Writes the live table at most once a second, reports its medians, and says when to stop.
+
+    counts  members, and those that are trained now.
+    """
+    (members, missing), last = counts, 0.0
 
     def watch(live: Live) -> bool:
         nonlocal last
@@ -85,6 +87,7 @@ def _watch(
         if live and (time.monotonic() - last > 1 or done >= missing):
             last = time.monotonic()
             (out / TABLE).write_text(live_table(live))
+            spent.keep()
             if report is not None:
                 report(round(100 * (members - missing + done)), 100 * members, medians(live))
         return stop()
