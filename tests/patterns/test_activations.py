@@ -153,3 +153,18 @@ def test_numbers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         write_activations(loud, parts()[:1], tmp_path / "half")
     write_activations(loud, parts()[:1], tmp_path / "full", layout=Layout(numbers="float32"))
     assert ActivationStore(tmp_path / "full").tokens([0]).max() > 65504
+
+
+def test_a_store_of_another_layer_of_the_same_shape_is_refused(tmp_path: Path) -> None:
+    """The layer is no part of the fingerprint, and both are linear in the logits: the read-out tells them apart."""
+    import whyray
+
+    torch.manual_seed(0)
+    body = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 32, stride=32), torch.nn.Conv2d(2, 2, 1))
+    module = torch.nn.Sequential(body, torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(2, 1)).eval()
+    first, second = (whyray.wrap(module, findings=["edema"], size=64, layer=f"0.{i}") for i in (0, 1))
+    assert first.fingerprint == second.fingerprint
+    write_activations(first, parts()[:1], tmp_path)
+    write_activations(first, parts()[:1], tmp_path)
+    with pytest.raises(SettingError, match=r"holds other activations \(of another classifier, layer"):
+        write_activations(second, parts()[:1], tmp_path)

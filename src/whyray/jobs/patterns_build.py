@@ -21,7 +21,7 @@ from ..patterns.bank import Pattern, PatternBank, save_bank
 from ..patterns.funnel import GatePlan
 from ..patterns.gates import directions
 from ..patterns.members import Members, codes, load_members
-from ..patterns.site import site_of
+from ..patterns.site import same_place, site_of
 from ..training._transcoder_store import left_out, of_split
 from ..training.lock import locked
 from ..types import Report, content
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 VERSION = 1  # of the numbers in the cells
 CELLS, FUNNEL = "cells", "funnel.html"
-ALIKE = 1e-3  # of the largest weight: by how much read-outs of one layer may differ, on other devices and threads
 PIECE = 16  # pictures whose tokens are read at once
 
 
@@ -108,8 +107,7 @@ def _require(classifier: Classifier, members: Members, store: ActivationStore) -
         )
     here = site_of(classifier, store.site.tap_in, store.site.tap_out)
     for folder, site in ((store.folder, store.site), (members.folder, members.site)):
-        near = ALIKE * float(np.abs(here.weights).max())
-        if site.facts != here.facts or not np.allclose(site.weights, here.weights, rtol=0, atol=near):
+        if not same_place(here, site):
             layers = ", ".join(f"{tap} at {layer}" for tap, layer in classifier.taps.items())
             raise SettingError(
                 f"{folder} was read at another place than {classifier.name} is now ({layers}); "

@@ -22,7 +22,7 @@ from ..errors import DataError, FingerprintError, SettingError, WeightsError
 from ..io.weights import file_sha256, load_weights, save_weights
 from ..io.whole import disk_errors, write_whole
 from ..types import Case, Report
-from .site import Site, read_tokens, site_from, site_of, site_tensors
+from .site import Site, read_tokens, same_place, site_from, site_of, site_tensors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +106,7 @@ class ActivationStore:
         self.folder = Path(folder)
         self.facts = _facts(self.folder)
         self.fingerprint = str(self.facts["fingerprint"])
-        self.site = site_from(self.facts["site"], load_weights(self.folder / "site.safetensors"))
+        self.site = _site(self.folder, self.facts)
         self.cells = self.site.cells
         self.images: tuple[ImageRow, ...]
         self.missing: int
@@ -201,14 +201,18 @@ def _begin(
         "cases": hashlib.sha256("\n".join(rows).encode()).hexdigest(),
     }
     if (folder / NAME).exists():
-        if _facts(folder) != facts:
+        if _facts(folder) != facts or not same_place(site, _site(folder, facts)):
             raise SettingError(
-                f"{folder} holds other activations (of another classifier, site or list of cases, or of pictures or "
+                f"{folder} holds other activations (of another classifier, layer or list of cases, or of pictures or "
                 "labels that have changed since); give another folder, or delete this one"
             )
         return
     save_weights(folder / "site.safetensors", site_tensors(site))
     write_whole(folder / NAME, (json.dumps(facts, indent=1) + "\n").encode())
+
+
+def _site(folder: Path, facts: Mapping[str, Any]) -> Site:
+    return site_from(facts["site"], load_weights(folder / "site.safetensors"))
 
 
 def _activations(classifier: Classifier, site: Site, cases: Sequence[Case], layout: Layout) -> dict[str, NDArray[Any]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EXACT = 1e-4  # largest difference of logits, relative to the largest logit (or 1), for a read-out to count as linear
+ALIKE = 1e-3  # of the largest weight: by how much read-outs of one layer may differ, on other devices and threads
 PART = 64  # unit vectors a pass of the head
 
 
@@ -56,6 +57,12 @@ class Site:
             "d_in": self.d_in,
             "d_out": self.d_out,
         }
+
+
+def same_place(one: Site, other: Site) -> bool:
+    """Whether two sites are at one layer: equal shapes, and the same read-out but for rounding."""
+    near = ALIKE * float(np.abs(one.weights).max(initial=0))
+    return one.facts == other.facts and np.allclose(one.weights, other.weights, rtol=0, atol=near)
 
 
 @dataclass(frozen=True, eq=False)
