@@ -144,16 +144,15 @@ def listing(rows: Mapping[str, str], as_json: bool) -> None:
 
 
 def scores(rows: Sequence[Score], as_json: bool) -> None:
-    """A table of metrics, each with its interval and n."""
+    """A table of metrics, each with its interval, n, what was measured and on which slice."""
     if as_json:
         document(_rows(rows))
         return
     print(f"{'finding':<28}{'metric':<26}{'value':>8}   {'95 % interval':<18}{'n':>6}")
     for row in rows:
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
-        print(
-            f"{row.finding:<28}{row.metric:<26}{row.value:>8.3f}   {interval:<18}{row.n:>6}  {row.note or ''}".rstrip()
-        )
+        about = ", ".join(filter(None, (row.explainer, row.slice, row.note)))
+        print(f"{row.finding:<28}{row.metric:<26}{row.value:>8.3f}   {interval:<18}{row.n:>6}  {about}".rstrip())
 
 
 def localisation(result: Localisation, out: Path, as_json: bool) -> None:
