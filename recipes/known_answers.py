@@ -51,7 +51,7 @@ PLACES = 20.0  # weight of the cells' error
 def drawn(n: int, size: int, more: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Phantom ``n``, small findings planted with the chance ``more``: pixels uint8 ``[size, size]``, labels ``[f]``,
     how much of each cell lies in each finding (255 = all of it) uint8 ``[f, GRID, GRID]``."""
-    chance, severity = np.random.default_rng([n, 320]).random((2, len(SMALL)))
+    chance, severity = np.random.default_rng([n, 320]).random((2, len(SMALL)))  # a stream of its own
     made = phantom(n, size=size, plant={f: s for f, c, s in zip(SMALL, chance, severity, strict=True) if c < more})
     masks = np.stack([made.masks.get(f, np.zeros((size, size), bool)) for f in FINDINGS])
     shares = nf.adaptive_avg_pool2d(torch.from_numpy(masks).float(), GRID).numpy()

@@ -108,7 +108,7 @@ def cases_of(made: Fired, pattern: int, patients: Sequence[str]) -> Cases:
 def matched_negatives(
     made: Fired, pattern: int, positives: Sequence[int], patients: Sequence[str], allowed: NDArray[np.bool_]
 ) -> list[tuple[int, int]]:
-    """For each positive an image on which the pattern is silent and another one fires as strongly: (image, other).
+    """For each positive an image on which the pattern is silent and another fires about as strongly: (image, other).
 
     The nearest in strength is taken, however far that is. Strength is compared as a share of each pattern's own
     largest, so that patterns of different scale can match. One image a patient, none of a positive's patient, and of
