@@ -52,7 +52,11 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("words", list(COMMANDS.values()), ids=list(COMMANDS))
+STORE = ("activations", "-d", "phantom", "-o", "no/such/store")
+WITH_MODEL = {"activations": STORE, **{name: ("patterns", *words) for name, words in COMMANDS.items()}}
+
+
+@pytest.mark.parametrize("words", list(WITH_MODEL.values()), ids=list(WITH_MODEL))
 def test_a_model_is_named_as_everywhere(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights, card, layer and device reach the one loader."""
     asked: dict[str, Any] = {}
@@ -62,8 +66,9 @@ def test_a_model_is_named_as_everywhere(words: tuple[str, ...], monkeypatch: pyt
         raise SettingError("enough")
 
     monkeypatch.setattr("whyray.api.load_model", load_model)
+    monkeypatch.setattr("whyray.models._resolve.load_model", load_model)
     options = ("-m", "timm:resnet18", "--weights", "w", "--card", "c", "--layer", "layer4", "--device", "cuda")
-    assert str(refused(*words, *options)) == "enough"
+    assert str(RUN.invoke(app, [*words, *options]).exception) == "enough"
     paths = {"weights": Path("w"), "card": Path("c")}
     assert asked == {"spec": "timm:resnet18", "layer": "layer4", "device": "cuda", **paths}
 
@@ -79,21 +84,6 @@ def test_gates_are_set_by_key_and_value(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("whyray.api.build_patterns", build_patterns)
     assert str(refused(*COMMANDS["build"], "--set", "split=train", "--set", "moves=0.003")) == "enough"
     assert asked["changes"] == ["split=train", "moves=0.003"]
-
-
-def test_activations_load_their_model_as_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
-
-    def load_model(spec: str, **options: Any) -> None:
-        asked.update(options, spec=spec)
-        raise SettingError("enough")
-
-    monkeypatch.setattr("whyray.models._resolve.load_model", load_model)
-    options = ("-m", "timm:resnet18", "--weights", "w", "--card", "c", "--layer", "layer4", "--device", "cuda")
-    result = RUN.invoke(app, ["activations", "-d", "phantom", "-o", str(tmp_path / "store"), *options])
-    assert str(result.exception) == "enough"
-    paths = {"weights": Path("w"), "card": Path("c")}
-    assert asked == {"spec": "timm:resnet18", "layer": "layer4", "device": "cuda", **paths}
 
 
 def test_activations_are_read_at_the_layer_that_is_named(tmp_path: Path) -> None:

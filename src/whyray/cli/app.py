@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from . import data, evaluate, experiment, models, nle, patterns, study, train
-from .options import Anonymous, Card, Device, Images, Json, Layer, Model, Seed, Threads, Voi, Weights
+from .options import Anonymous, Card, Device, Images, Json, Layer, Model, Seed, SomeModel, Threads, Voi, Weights
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -134,9 +134,7 @@ def predict(
 @app.command()
 def activations(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the store; an interrupted run goes on there.")],
-    model: Annotated[
-        str | None, typer.Option("-m", "--model", help="As for explain. Default: mini.", show_default=False)
-    ] = None,
+    model: SomeModel = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from .language import language
-from .options import Card, Data, Device, Json, Layer, Limit, Model, Seed, Threads, Weights
+from .options import Card, Data, Device, Json, Layer, Limit, Model, Seed, SomeModel, Threads, Weights
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Measure a classifier, or its explanations, on a data set."
@@ -28,9 +28,6 @@ PlanFile = Annotated[
 ]
 SomeData = Annotated[
     str | None, typer.Option("-d", "--dataset", help="phantom, nih14:PATH, folder:PATH[#split] ...", show_default=False)
-]
-SomeModel = Annotated[
-    str | None, typer.Option("-m", "--model", help="As for explain. Default: mini.", show_default=False)
 ]
 Explainers = Annotated[
     list[str] | None,

@@ -23,6 +23,9 @@ Model = Annotated[
         help="mini, xrv:NAME, timm:NAME, exported:FILE, module:factory, or a trained folder. See `whyray models`.",
     ),
 ]
+SomeModel = Annotated[
+    str | None, typer.Option("-m", "--model", help="As for explain. Default: mini.", show_default=False)
+]
 Weights = Annotated[
     Path | None, typer.Option(help="Checkpoint for timm: and module:factory models.", show_default=False)
 ]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Opened = tuple[Radiograph, Sequence[Region]]
     Read = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+    Looked = tuple[Read, list[dict[str, Array]]]
 
 VERSION = 1
 PIECE = 16
@@ -114,7 +115,8 @@ def _random_weights(classifier: Classifier, inputs: NDArray[np.float32], seed: i
 def measure(
     ones: Sequence[Representation], bank: PatternBank, cases: Sequence[Case], store: Store, report: Report
 ) -> dict[str, Measured]:
-    """Name -> strengths of all its units on all cases. A piece of the cases is opened once for all representations."""
+    """Name -> strengths of all its units on all cases. A piece of the cases is opened once for all representations, and
+    read once for those that read it at the same place."""
     seen = [[c.source(), c.regions_source()] for c in cases]
 
     def group(start: int) -> list[Cell]:
@@ -123,8 +125,13 @@ def measure(
 
     def work(missing: Sequence[Cell]) -> Iterator[tuple[Cell, dict[str, NDArray[Any]]]]:
         opened = [(c.radiograph(), c.regions()) for c in missing[0].given[1]]
+        looked: dict[tuple[int, ...], Looked] = {}
         for cell in missing:
-            yield cell, _piece(cell.given[0], bank, opened)
+            one = cell.given[0]
+            place = (id(one.classifier), id(one.site), id(one.read))
+            if place not in looked:
+                looked[place] = _looked(one, opened)
+            yield cell, _piece(one, bank, looked[place])
 
     groups = [group(start) for start in range(0, len(cases), PIECE)]
     run(groups, work, store, total=len(groups), report=report)
@@ -150,15 +157,20 @@ def _joined(pieces: Sequence[Mapping[str, NDArray[Any]]]) -> Measured:
     return Measured(joined.pop("strengths"), joined)
 
 
-def _piece(one: Representation, bank: PatternBank, opened: Sequence[Opened]) -> dict[str, NDArray[Any]]:
-    """Of each case: strength of every unit, how far its map lies in the finding's region; of the bank, its sums."""
+def _looked(one: Representation, opened: Sequence[Opened]) -> Looked:
+    """What is read of each case, and how much of each cell every region covers."""
     import torch
 
     frames = [one.classifier.prepare(radiograph) for radiograph, _ in opened]
-    tokens, outputs, logits = one.tokens(torch.from_numpy(np.stack([f.pixels for f in frames])))
+    read = one.tokens(torch.from_numpy(np.stack([f.pixels for f in frames])))
+    return read, [inside_cells(r, f, one.site.grid) for (_, r), f in zip(opened, frames, strict=True)]
+
+
+def _piece(one: Representation, bank: PatternBank, looked: Looked) -> dict[str, NDArray[Any]]:
+    """Of each case: strength of every unit, how far its map lies in the finding's region; of the bank, its sums."""
+    (tokens, outputs, logits), regions = looked
     maps = [one.maps(t) for t in tokens]
     out: dict[str, Any] = {"strengths": np.stack([m.max(axis=1) for m in maps]).astype(np.float32)}
-    regions = [inside_cells(r, f, one.site.grid) for (_, r), f in zip(opened, frames, strict=True)]
     for name in one.classifier.findings:
         ratios = [
             mass_ratios(m, found[name]) if name in found else np.full(len(m), np.nan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +14,6 @@ from .files import silent
 
 if TYPE_CHECKING:
     from ..patterns.bank import PatternBank
-    from ..patterns.naming import Checked
     from .patterns_name import Named
 
 __all__ = ["browse_patterns", "build_patterns", "list_patterns", "name_patterns", "pattern_lines"]
@@ -139,14 +137,10 @@ def name_patterns(
     limits  requests and tokens that may be used; ``send_images``: consent that pictures leave this machine.
     Raises SettingError (address), AnnotatorError (refused), FingerprintError, LockedError.
     """
-    from ..patterns.activations import ActivationStore
     from ..patterns.annotator import Annotator, Budget
-    from ..training._transcoder_store import left_out
     from .patterns_name import name_patterns as run
 
     annotator = Annotator(url, service, send_images)
-    for trouble in left_out(ActivationStore(activations)):
-        report(0, 0, trouble)
     return run(Path(bank), Path(activations), classifier, annotator, Budget(*limits), images=images, report=report)
 
 
@@ -160,9 +154,9 @@ def bank_folder(classifier: Classifier, bank: str | Path = "") -> Path:
 
 def _named_again(folder: Path, made: Path, bank: PatternBank, report: Report) -> PatternBank:
     """The bank in ``made`` with the names that were adopted for the one in ``folder``, where its patterns are those."""
-    from .patterns_name import adopt
+    from .patterns_name import adopt, adopted
 
-    model, of, names = _adopted(folder)
+    model, of, names = adopted(folder)
     if not names:
         return bank
     if of == bank.sha256:
@@ -170,22 +164,6 @@ def _named_again(folder: Path, made: Path, bank: PatternBank, report: Report) ->
     gone = f"the patterns have changed, so {len(names)} adopted names are no longer theirs"
     report(0, 0, f"{gone}: run `whyray patterns name` again")
     return bank
-
-
-def _adopted(folder: Path) -> tuple[str, str, dict[str, Checked]]:
-    """(model, hash of the bank, pattern -> name) of the names in ``folder`` that hold."""
-    from ..patterns.naming import Checked
-    from .patterns_name import NAMES
-
-    try:
-        kept = json.loads((folder / NAMES).read_text(encoding="utf-8"))
-        asked = kept.get("asked", kept)  # both stood beside the names once
-        rows: dict[str, dict[str, Any]] = kept["names"]
-        known = {p: {k: v for k, v in row.items() if v is not None} for p, row in rows.items()}
-        checked = {p: Checked(**row) for p, row in known.items()}
-        return str(asked["model"]), str(asked["bank"]), {p: one for p, one in checked.items() if one.holds}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "", "", {}
 
 
 def _put_in_place(made: Path, folder: Path) -> None:

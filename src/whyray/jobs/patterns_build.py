@@ -20,9 +20,9 @@ from ..patterns.activations import ActivationStore
 from ..patterns.bank import Pattern, PatternBank, save_bank
 from ..patterns.funnel import GatePlan
 from ..patterns.gates import directions
+from ..patterns.lacking import left_out, of_split
 from ..patterns.members import Members, codes, load_members
 from ..patterns.site import same_place, site_of
-from ..training._transcoder_store import left_out, of_split
 from ..training.lock import locked
 from ..types import Report, content
 from ._gated import Gated, Latents, gated

@@ -22,6 +22,7 @@ from ..patterns.annotator import Annotator, Budget, BudgetSpent, Part
 from ..patterns.attributes import ZONES, zone_masks
 from ..patterns.bank import PatternBank, load_bank, save_bank
 from ..patterns.galleries import Fired, load_galleries, save_galleries
+from ..patterns.lacking import left_out
 from ..patterns.naming import CHECKED, CONTROLS, SHOWN, Checked, Describe, cases_of, named_by, prompt
 from ..report.firing import moved, outline, outlined_png
 from ..training.lock import locked
@@ -79,6 +80,8 @@ def name_patterns(
     with locked(folder):
         bank = load_bank(folder, classifier)
         store = ActivationStore(activations)
+        for trouble in left_out(store):
+            report(0, 0, trouble)
         subjects, made, _ = fired_on(folder, bank, store, images)
         asked = _asked(annotator, bank, store.content(subjects.rows))
         kept = _kept(folder, asked)
@@ -173,14 +176,25 @@ def _asked(annotator: Annotator, bank: PatternBank, images: str) -> dict[str, An
 
 def _kept(folder: Path, asked: Mapping[str, Any]) -> dict[str, Checked]:
     """What earlier runs were answered to the same questions; what had no answer is asked again."""
+    before, found = _read(folder)
+    return {pattern: one for pattern, one in found.items() if not one.trouble} if before == asked else {}
+
+
+def adopted(folder: Path) -> tuple[str, str, dict[str, Checked]]:
+    """(model, hash of the bank, pattern -> name) of the names in ``folder`` that hold."""
+    asked, found = _read(folder)
+    names = {pattern: one for pattern, one in found.items() if one.holds}
+    return str(asked.get("model", "")), str(asked.get("bank", "")), names
+
+
+def _read(folder: Path) -> tuple[Mapping[str, Any], dict[str, Checked]]:
+    """(what was asked, pattern -> what came of it) in names.json; nothing where it is absent or damaged."""
     try:
         data = json.loads((folder / NAMES).read_text(encoding="utf-8"))
-        if data["asked"] != asked:
-            return {}
-        found = {str(p): Checked(**_numbers(one)) for p, one in data["names"].items()}
+        asked = dict(data.get("asked", data))  # model and bank stood beside the names once
+        return asked, {str(p): Checked(**_numbers(one)) for p, one in data["names"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-    return {pattern: one for pattern, one in found.items() if not one.trouble}
+        return {}, {}
 
 
 def _keep(folder: Path, asked: Mapping[str, Any], names: Mapping[str, Checked]) -> None:

@@ -141,9 +141,8 @@ class TorchClassifier(Classifier):
         self._tap(tap)
         if tap not in self.wiring.heads:
             raise UnmetNeed(f"{self.name} cannot be cut at {tap!r}; use an explainer that needs no head")
-        first = self._first()
         with quiet(self._module):
-            return self._findings(self.wiring.heads[tap](value.to(device=first.device, dtype=first.dtype)))
+            return self._findings(self.wiring.heads[tap](self._beside(value)))
 
     def unfamiliarity(self, x: Tensor) -> NDArray[np.float64] | None:
         """Distance ``[b]`` of the embedding from the training data; about 1 for a typical training picture."""
@@ -163,8 +162,12 @@ class TorchClassifier(Classifier):
         if x.ndim != 4 or x.shape[1] != wanted[0]:
             remedy = f"give [b, {', '.join(map(str, wanted))}]"
             raise InputError(self.name, f"a model input of shape {tuple(x.shape)} came", remedy)
+        return self._beside(x)
+
+    def _beside(self, value: Tensor) -> Tensor:
+        """On the module's device and in its precision."""
         first = self._first()
-        return x.to(device=first.device, dtype=first.dtype)
+        return value.to(device=first.device, dtype=first.dtype)
 
     def _findings(self, returned: object) -> Tensor:
         """The columns of the output that are findings, float32."""

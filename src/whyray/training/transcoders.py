@@ -12,6 +12,7 @@ from ..errors import SettingError, Stopped
 from ..io.weights import load_weights, save_weights
 from ..io.whole import disk_errors
 from ..patterns.activations import ActivationStore
+from ..patterns.lacking import left_out, of_split
 from ..patterns.members import write_ensemble
 from ..types import Report
 from ._signals import Signals
@@ -20,7 +21,6 @@ from ._transcoder_frame import Frame, fit_frame, frame_from
 from ._transcoder_group import FRAME, Job, Live, finished_member, one_thread
 from ._transcoder_plan import TranscodersPlan, load_plan, plan_from
 from ._transcoder_run import Spent, held_run, is_finished, require_shards, write_run
-from ._transcoder_store import left_out, of_split
 from .lock import locked
 
 __all__ = ["TranscodersPlan", "load_plan", "plan_from", "train_transcoders"]
@@ -39,10 +39,11 @@ def train_transcoders(plan: TranscodersPlan, activations: Path, out: Path, repor
         store, spent = ActivationStore(activations), Spent(out)
         for trouble in left_out(store) if report else ():
             report(0, 0, trouble)  # type: ignore[misc]
-        if held_run(out, plan, store) and is_finished(out, plan):
+        held = held_run(out, plan, store)
+        if held and is_finished(out, plan):
             _drop_checkpoints(out, range(plan.members))
             return out
-        frame = _begin(plan, store, out)
+        frame = _resumed(held, store, out) if held else _begin(plan, store, out)
         missing = [n for n in range(plan.members) if finished_member(out, n, plan) is None]
         watch = _watch((plan.members, len(missing)), out, spent, report, lambda: signals.caught is not None)
         try:
@@ -57,11 +58,7 @@ def train_transcoders(plan: TranscodersPlan, activations: Path, out: Path, repor
 
 
 def _begin(plan: TranscodersPlan, store: ActivationStore, out: Path) -> Frame:
-    """The frame of this run; a new one is fitted and written. Raises SettingError where ``out`` holds another run,
-    DataError where pictures are missing."""
-    if (held := held_run(out, plan, store)) is not None:
-        require_shards(out, held, store)
-        return frame_from(load_weights(out / FRAME))
+    """Fit the frame of a new run, and write it. Raises DataError where there are no pictures."""
     images = of_split(store, plan.split)
     if plan.basis > store.site.d_in:
         raise SettingError(f"basis={plan.basis} came, and a token has {store.site.d_in} numbers; give at most that")
@@ -70,6 +67,12 @@ def _begin(plan: TranscodersPlan, store: ActivationStore, out: Path) -> Frame:
     save_weights(out / FRAME, frame.tensors)
     write_run(out, plan, store)
     return frame
+
+
+def _resumed(held: Mapping[str, Any], store: ActivationStore, out: Path) -> Frame:
+    """The frame of the run that was begun here. Raises DataError where shards are missing."""
+    require_shards(out, held, store)
+    return frame_from(load_weights(out / FRAME))
 
 
 def _watch(

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..patterns.activations import ActivationStore
+from .activations import ActivationStore
 
 if TYPE_CHECKING:
     import numpy as np
