@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -264,6 +266,8 @@ def test_a_finished_ensemble_stays_as_it_is(copied: Path, ensemble: Path, tmp_pa
 def test_the_seconds_of_an_ensemble_are_those_of_all_its_legs(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ticks = itertools.count(0, 10)  # each look at the clock is ten seconds later
+    monkeypatch.setattr("whyray.training._transcoder_run.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     stop(PLAN, store, tmp_path, monkeypatch, after=3)
     first = float((tmp_path / "seconds.txt").read_text())
     assert first > 0
