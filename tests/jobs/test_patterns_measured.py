@@ -20,6 +20,7 @@ from whyray.contracts import Context
 from whyray.datasets._resolve import load_dataset
 from whyray.errors import DataError, UnmetNeed
 from whyray.jobs import _control_units, _units
+from whyray.jobs._patterns_rows import planted_rows
 from whyray.jobs._units import inside_cells
 from whyray.jobs.patterns_measured import patterns_into
 from whyray.jobs.run import Cell, Ran
@@ -151,7 +152,7 @@ def test_strengths_are_those_of_the_pictures_regions_and_site_that_are_asked_for
         name, of, cases = runs[number]
         one = next(r for r in _units.representations(mini, of, cases, {}, 0) if r.name == name)
         made = _units.measure([one], of, cases, store, lambda *_: None)[name]
-        return {"strengths": made.strengths, **made.sums}
+        return {**made.strengths, **made.sums}
 
     for number in range(len(runs)):
         filled, empty = measured(number, Store(tmp_path / "all")), measured(number, Store(tmp_path / str(number)))
@@ -167,7 +168,8 @@ def test_a_damaged_cell_never_shifts_rows_against_cases(
     one = next(_units.representations(mini, bank, cases, {}, 0))
 
     def strengths() -> np.ndarray:
-        return _units.measure([one], bank, cases, store, lambda *_: None)["patterns"].strengths
+        made = _units.measure([one], bank, cases, store, lambda *_: None)["patterns"]
+        return np.stack([made.strengths[reading] for reading in _units.READINGS])
 
     whole = strengths()
 
@@ -181,6 +183,38 @@ def test_a_damaged_cell_never_shifts_rows_against_cases(
         strengths()
     monkeypatch.setattr(_units, "run", real)
     np.testing.assert_array_equal(strengths(), whole)
+
+
+def test_a_unit_is_read_as_told_the_finding_best_on_validation(small: tuple[whyray.Classifier, PatternBank]) -> None:
+    """Wide and faint against small and bright: the mean tells one, the strongest cell the other, and the test pictures
+    have no say."""
+    mini, bank = small
+    labels = [1.0, 1.0, 0.0, 0.0]
+    cases = [Case(str(i), lambda: Radiograph(np.zeros((32, 32))), {"edema": y}) for i, y in enumerate(labels)]
+    told = np.array([[3.0], [2.0], [1.0], [0.0]], np.float32)
+    untold = 3 - told
+    one = next(_units.representations(mini, bank, cases, {}, 0))
+    for best in _units.READINGS:
+        val = _units.Measured({r: told if r == best else untold for r in _units.READINGS})
+        test = _units.Measured(
+            {r: untold if r == best else told for r in _units.READINGS}, {"mass:edema": np.ones((4, 1))}
+        )
+        rows = planted_rows(one, {"val": val, "test": test}, {"val": cases, "test": cases}, 0)
+        auc = next(r for r in rows if r.metric == "planted_auc" and r.slice is None)
+        assert auc.value == 0 and f"{one.names[0]}, {best}, " in str(auc.note)
+
+
+def test_a_picture_is_read_by_its_strongest_cell_and_by_the_mean_of_its_cells(
+    small: tuple[whyray.Classifier, PatternBank], tmp_path: Path
+) -> None:
+    mini, bank = small
+    cases = named_alike(1)
+    one = next(_units.representations(mini, bank, cases, {}, 0))
+    made = _units.measure([one], bank, cases, Store(tmp_path), lambda *_: None)["patterns"]
+    frames = [mini.prepare(c.radiograph()).pixels for c in cases]
+    maps = np.stack([one.maps(t) for t in one.tokens(torch.from_numpy(np.stack(frames)))[0]])
+    np.testing.assert_allclose(made.strengths["strongest cell"], maps.max(2), rtol=1e-6)
+    np.testing.assert_allclose(made.strengths["mean of cells"], maps.mean(2), rtol=1e-5)
 
 
 def test_channels_that_go_below_zero_are_units_of_either_sign() -> None:

@@ -14,7 +14,7 @@ from ..metrics.classification import weighted_auc
 from ..metrics.patterns import purity, unit_aucs, weighted_recovered
 from ..patterns.bank import PatternBank
 from ..types import Case, Score
-from ._units import Measured, Representation
+from ._units import READINGS, Measured, Representation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +27,7 @@ SEVERE = 0.5  # of 0 (barely visible) to 1
 def planted_rows(
     one: Representation, measured: Mapping[str, Measured], splits: Mapping[str, Sequence[Case]], seed: int
 ) -> list[Score]:
-    """A finding: AUC for its presence of the unit chosen on validation, and where that unit's map lies.
+    """A finding: AUC for its presence of the unit and the reading chosen on validation, and where that unit's map lies.
 
     Where severities are known (phantoms), a slice has the positives of ``SEVERE`` or more alone: a finding that can
     hardly be seen is not told from one that is missed.
@@ -36,13 +36,13 @@ def planted_rows(
     patients = [c.patient or c.id for c in splits["test"]]
     for finding in one.classifier.findings:
         labels = {s: np.array([c.labels.get(finding, np.nan) for c in cases]) for s, cases in splits.items()}
-        aucs = unit_aucs(measured["val"].strengths, labels["val"])
+        aucs = np.stack([unit_aucs(measured["val"].strengths[r], labels["val"]) for r in READINGS])
         if np.isnan(aucs).all():
             continue
-        best = int(np.nanargmax(aucs))
-        strength = measured["test"].strengths[:, best].astype(np.float64)
-        nan = float("nan")
-        unit = Score(finding, "planted_auc", nan, nan, nan, 0, explainer=one.name, note=one.names[best])
+        reading, best = (int(i) for i in np.unravel_index(np.nanargmax(aucs), aucs.shape))
+        strength = measured["test"].strengths[READINGS[reading]][:, best].astype(np.float64)
+        nan, note = float("nan"), f"{one.names[best]}, {READINGS[reading]}"
+        unit = Score(finding, "planted_auc", nan, nan, nan, 0, explainer=one.name, note=note)
         severe = np.where(labels["test"] == 1, _severe(splits["test"], finding), labels["test"])
         rows += _auc_row(unit, strength, labels["test"], patients, seed)
         rows += _auc_row(replace(unit, slice=f"severity {SEVERE:g} or more"), strength, severe, patients, seed)
@@ -76,7 +76,8 @@ def purity_rows(
 ) -> list[Score]:
     """Mean over units that fire of the gain in one label's share among their strongest pictures."""
     labels = np.array([[c.labels.get(f, np.nan) for f in findings] for c in cases])
-    fires = np.asarray((measured.strengths > 0).any(axis=0))
+    strengths = measured.strengths["strongest cell"]
+    fires = np.asarray((strengths > 0).any(axis=0))
     dead = Score(
         "all",
         "dead_share",
@@ -85,7 +86,7 @@ def purity_rows(
         len(fires),
         explainer=one.name,
     )
-    gains = purity(measured.strengths[:, fires], labels)
+    gains = purity(strengths[:, fires], labels)
     own = [str(i) for i in range(len(gains))]
     return [_mean_row("all", "label_purity", gains, own, one.name, "n = units", seed), dead]
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     Read = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
     Looked = tuple[Read, list[dict[str, Array]]]
 
-VERSION = 1
+VERSION = 2
 PIECE = 16
+READINGS = ("strongest cell", "mean of cells")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +55,10 @@ class Representation:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """One representation on one split: strengths ``[n, u]``; for the bank also its sums, one row a picture."""
+    """One representation on one split: of each of ``READINGS`` every unit's strength in every picture ``[n, u]``; for
+    the bank also its sums, one row a picture."""
 
-    strengths: NDArray[np.float32]
+    strengths: Mapping[str, NDArray[np.float32]]
     sums: Mapping[str, Array] = field(default_factory=dict)
 
 
@@ -154,7 +156,7 @@ def _about(one: Representation) -> dict[str, Any]:
 
 def _joined(pieces: Sequence[Mapping[str, NDArray[Any]]]) -> Measured:
     joined = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    return Measured(joined.pop("strengths"), joined)
+    return Measured({reading: joined.pop(f"strength:{reading}") for reading in READINGS}, joined)
 
 
 def _looked(one: Representation, opened: Sequence[Opened]) -> Looked:
@@ -167,10 +169,13 @@ def _looked(one: Representation, opened: Sequence[Opened]) -> Looked:
 
 
 def _piece(one: Representation, bank: PatternBank, looked: Looked) -> dict[str, NDArray[Any]]:
-    """Of each case: strength of every unit, how far its map lies in the finding's region; of the bank, its sums."""
+    """Of each case: each reading of every unit, how far its map lies in the finding's region; of the bank, its sums."""
     (tokens, outputs, logits), regions = looked
     maps = [one.maps(t) for t in tokens]
-    out: dict[str, Any] = {"strengths": np.stack([m.max(axis=1) for m in maps]).astype(np.float32)}
+    readings = (np.stack([m.max(axis=1) for m in maps]), np.stack([m.mean(axis=1) for m in maps]))
+    out: dict[str, Any] = {
+        f"strength:{name}": read.astype(np.float32) for name, read in zip(READINGS, readings, strict=True)
+    }
     for name in one.classifier.findings:
         ratios = [
             mass_ratios(m, found[name]) if name in found else np.full(len(m), np.nan)
