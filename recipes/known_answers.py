@@ -5,8 +5,10 @@
 ``mini`` is near chance for most findings of a phantom, and nothing can be read out of a network that is not in it. This
 one begins with its weights, sees phantoms only, at 320 pixels a side, and beside the labels is told how full of each
 finding every cell of its last map is. Its logit stays a mean over cells, as that of any network with average pooling.
-The findings that are small are planted more often than they come, in training only. OUT is a model as any other
-(``-m OUT``); the commands that make its bank and measure it are in docs/benchmark-patterns.md.
+Four legs, each with checkpoints of its own in OUT: whole pictures; twice pieces around small lesions, which a network
+that sees whole pictures hardly notices; whole pictures again. The findings that are small are planted more often than
+they come, in training only. OUT is a model as any other (``-m OUT``); the commands that make its bank and measure it
+are in docs/benchmark-patterns.md.
 """
 
 from __future__ import annotations
@@ -41,11 +43,19 @@ FINDINGS = (
     "pneumonia", "pneumothorax", "support_devices",
 )  # fmt: skip
 SMALL = ("atelectasis", "mass", "nodule", "pneumothorax", "support_devices")
-MORE = 0.25  # chance that a small finding is planted in a training picture that may have none
+MORE = (0.25, 0.4)  # chance that a small finding is planted in a training picture that may have none: leg 1, later ones
 SIZE = 320  # at 224 pixels a band of atelectasis, a line and many a nodule are one or two pixels wide
 GRID = 40  # cells a side of the stored masks: twice those of the last map
 LOGIT = 6.0  # what a finding of ordinary size adds to its logit
 PLACES = 20.0  # weight of the cells' error
+LOOPS: tuple[dict[str, Any], ...] = (  # of each leg
+    {"batch": 32, "lr": 2e-3, "ema": 0.99, "seed": 1},
+    {"batch": 32, "lr": 2e-3, "ema": 0.99, "seed": 1},
+    {"batch": 32, "lr": 2e-3, "ema": 0.99, "seed": 2},
+    {"batch": 16, "lr": 1e-3, "ema": 0.99, "seed": 3},
+)
+PIECE = 20  # stored cells a side of a piece: half a picture
+AROUND = (("atelectasis", "mass", "nodule", "support_devices"), ("atelectasis", "nodule"))  # what pieces are cut around
 
 
 def drawn(n: int, size: int, more: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,9 +69,8 @@ def drawn(n: int, size: int, more: float = 0.0) -> tuple[np.ndarray, np.ndarray,
     return np.rint(made.pixels * 255).astype(np.uint8), labels, np.rint(shares * 255).astype(np.uint8)
 
 
-def examples(split: str, count: int, size: int, processes: int, more: float = 0.0) -> tuple[Examples, np.ndarray]:
-    """The first phantoms of a split, and their masks ``[n, f, GRID, GRID]``."""
-    first = FIRST[split]
+def examples(first: int, count: int, size: int, processes: int, more: float = 0.0) -> tuple[Examples, np.ndarray]:
+    """``count`` phantoms from ``first`` on, and their masks ``[n, f, GRID, GRID]``."""
     alone = patch.dict(os.environ, OMP_NUM_THREADS="1")  # more threads a process only wait for each other
     with alone, get_context("spawn").Pool(processes) as pool:
         rows = pool.map(partial(drawn, size=size, more=more), range(first, first + count), chunksize=50)
@@ -73,11 +82,15 @@ def examples(split: str, count: int, size: int, processes: int, more: float = 0.
 class KnownAnswers(ClassifierTask):
     """Labels, and for each cell how full of each finding it is.
 
-    Full is what half of the lesions are in their fullest cell: a nodule is told as loudly as an effusion.
+    Full is what half of the lesions are in their fullest cell: a nodule is told as loudly as an effusion. ``begin``:
+    weights of an earlier leg; the plan's, and a head of nothing, where None. A first leg weighs all cells alike; a
+    later one all findings, or the small ones would never be worth a channel.
     """
 
-    def __init__(self, plan: ClassifierPlan, train: Sequence[Any], val: Sequence[Any]) -> None:
-        self.plan, self.balance = plan, None
+    def __init__(
+        self, plan: ClassifierPlan, train: Sequence[Any], val: Sequence[Any], begin: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.plan, self.balance, self.begin = plan, None, begin
         (self.train, self.shares), (self.val, _) = train, val
         self._scaled = (plan.stored, self.train.pictures)
         self.about = {**settings_of(plan), "pictures": [len(self.train.pictures), len(self.val.pictures)]}
@@ -87,31 +100,52 @@ class KnownAnswers(ClassifierTask):
         self.full = torch.stack([_median(t.amax((1, 2))) for t in told])  # share of a full cell, [f]
         filled = [(t / full).clamp(max=1) for t, full in zip(told, self.full, strict=True)]
         self.scale = LOGIT / torch.stack([_median(t.mean((1, 2))) for t in filled])  # of the head's weights, [f]
+        self._weigh(filled)
+
+    def _weigh(self, filled: Sequence[Tensor]) -> None:
+        """What a cell that has some of a finding counts ``[f]``, and the error of a map of nothing ``[f]``."""
         inside = torch.stack([(t > 0).float().mean() for t in filled]).clamp(1e-6, 0.5)
         self.rarity = ((1 - inside) / inside).sqrt()
+        blind = torch.stack([(t**2).mean() for t in filled]) * self.rarity
+        self.blind = torch.where(blind > 0, blind, 1.0)
 
     def build(self) -> nn.Module:
         """The plan's network; its head begins at nothing."""
         module = super().build()
         nn.init.zeros_(module.classifier.weight)  # type: ignore[union-attr, arg-type]
+        if self.begin is not None:
+            module.load_state_dict(dict(self.begin))
         return module
+
+    def shown(self, examples: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
+        """What is seen of some examples: pixels ``[b, 1, s, s]``, shares of stored cells ``[b, f, c, c]``."""
+        rows = np.asarray(examples)
+        pixels = as_pixels(self._pictures(self.plan.side(epoch))[rows])  # never turned or moved, so no margin is needed
+        return pixels, torch.from_numpy(self.shares[rows]).float() / 255
+
+    def loudness(self, epoch: int) -> float:
+        """Weight of the labels. They are loud by the scale: places first."""
+        return min(1.0, 2 * epoch / self.plan.loop.epochs) ** 2 if self.begin is None else 1.0
 
     def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
         """Cross-entropy of the labels, and the squared error of each cell against its share."""
-        plan, rows = self.plan, np.asarray(examples)
-        side = plan.side(epoch)
-        pixels = as_pixels(self._pictures(side)[rows])  # never turned or moved, so no margin is needed
-        x = augmented(pixels, draws(plan.loop.seed, epoch, examples), side, plan.augment)
+        pixels, shares = self.shown(examples, epoch)
+        x = augmented(pixels, draws(self.plan.loop.seed, epoch, examples), pixels.shape[-1], self.plan.augment)
         maps = _maps(module, ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last))
         cells = torch.einsum("bdhw,fd->bfhw", maps, module.classifier.weight.float())  # type: ignore[union-attr]
         logits = cells.mean((2, 3)) * self.scale + module.classifier.bias  # type: ignore[union-attr, operator]
-        shares = nf.adaptive_avg_pool2d(torch.from_numpy(self.shares[rows]).float() / 255, cells.shape[-1])
+        whole = masked_bce(logits, torch.from_numpy(self.train.labels[np.asarray(examples)]))
+        return self._located(cells, shares) + self.loudness(epoch) * whole
+
+    def _located(self, cells: Tensor, shares: Tensor) -> Tensor:
+        """The cells' error: 1 of a later leg is that of maps of nothing."""
+        shares = nf.adaptive_avg_pool2d(shares, cells.shape[-1])
         told = (shares / self.full[:, None, None]).clamp(max=1)
         weights = torch.where(told > 0, self.rarity[:, None, None], 1.0)
-        located = (weights * (cells - told) ** 2).mean() / weights.mean()
-        whole = masked_bce(logits, torch.from_numpy(self.train.labels[rows]))
-        late = min(1.0, 2 * epoch / plan.loop.epochs) ** 2  # labels are loud by the scale: places first
-        return PLACES * located + late * whole
+        errors = weights * (cells - told) ** 2
+        if self.begin is None:
+            return PLACES * errors.mean() / weights.mean()
+        return (errors.mean((0, 2, 3)) / self.blind).mean()
 
     def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
         """AUC of each finding, after their mean."""
@@ -130,6 +164,59 @@ class KnownAnswers(ClassifierTask):
         return {**weights, "classifier.weight": weights["classifier.weight"] * self.scale[:, None]}
 
 
+class Pieces(KnownAnswers):
+    """Quarters of pictures, three in four of them cut around one of the findings ``around``. Only places are told: what
+    a picture's label is its quarter need not be."""
+
+    def __init__(
+        self,
+        plan: ClassifierPlan,
+        train: Sequence[Any],
+        val: Sequence[Any],
+        begin: Mapping[str, Tensor],
+        around: Sequence[str],
+    ) -> None:
+        self.around = [FINDINGS.index(f) for f in around]
+        super().__init__(plan, train, val, begin)
+        self.about = {**self.about, "around": list(around)}
+
+    def _weigh(self, filled: Sequence[Tensor]) -> None:
+        """As the pieces of one epoch have them."""
+        rows = range(min(len(self.shares), 3000))
+        shares = np.stack(
+            [self.shares[i][:, top : top + PIECE, left : left + PIECE] for i, top, left in self._cut(rows, 0)]
+        )
+        told = nf.adaptive_avg_pool2d(torch.from_numpy(shares).float() / 255, PIECE // 2) / self.full[:, None, None]
+        super()._weigh(told.clamp(max=1).unbind(1))
+
+    def _cut(self, examples: Sequence[int], epoch: int) -> list[tuple[int, int, int]]:
+        """(example, first row, first column) of each piece, in stored cells."""
+        out = []
+        for i in examples:
+            rng = np.random.default_rng([self.plan.loop.seed, 3, epoch, i])
+            top, left = (int(v) for v in rng.integers(0, GRID - PIECE, 2, endpoint=True))
+            there = [k for k in self.around if self.shares[i, k].any()]
+            if there and rng.random() < 0.75:
+                inside = np.argwhere(self.shares[i, there[rng.integers(len(there))]])
+                aside = rng.integers(2, PIECE - 2, 2)
+                top, left = (int(v) for v in np.clip(inside[rng.integers(len(inside))] - aside, 0, GRID - PIECE))
+            out.append((i, top, left))
+        return out
+
+    def shown(self, examples: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
+        """Pieces of pictures and of masks."""
+        side, cut = self.plan.stored // GRID, self._cut(examples, epoch)
+        pixels = [
+            self.train.pictures[i][top * side :, left * side :][: PIECE * side, : PIECE * side] for i, top, left in cut
+        ]
+        shares = [self.shares[i][:, top : top + PIECE, left : left + PIECE] for i, top, left in cut]
+        return as_pixels(np.stack(pixels)), torch.from_numpy(np.stack(shares)).float() / 255
+
+    def loudness(self, epoch: int) -> float:
+        """No label."""
+        return 0.0
+
+
 def _median(values: Tensor) -> Tensor:
     """Of those above 0; 1 where none is."""
     return values[values > 0].median() if (values > 0).any() else torch.tensor(1.0)
@@ -142,35 +229,55 @@ def _maps(module: nn.Module, x: Tensor) -> Tensor:
     return maps.float()
 
 
-def main(argv: Sequence[str] | None = None) -> tuple[KnownAnswers, Path]:
-    """The command line; returns what was trained on, and the path of the model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--train", type=int, default=9000)
-    parser.add_argument("--val", type=int, default=300)
-    parser.add_argument("--epochs", type=int, default=18)
-    parser.add_argument("--processes", type=int, default=2)
-    asked = parser.parse_args(argv)
+def plan_of(loop: LoopPlan, sizes: tuple[int, ...] = ()) -> ClassifierPlan:
+    """What a leg is trained by."""
     mini = Path(whyray.__file__).parent / "models" / "weights" / "mini.safetensors"
-    plan = ClassifierPlan(
+    return ClassifierPlan(
         name="known-answers",
         findings=FINDINGS,
         data=(Source("phantom", "phantom", about="whyray phantoms, version 1", licence="Apache-2.0"),),
         architecture={"network": "densenet", "growth": 32, "blocks": [2, 5, 9], "stem": 32},
         init=str(mini),
-        loop=LoopPlan(epochs=asked.epochs, batch=32, lr=2e-3, ema=0.99, precision="bfloat16", every=2, seed=1),
+        loop=loop,
         augment=Augment(rotate=0, zoom=0, aspect=0, shift=0, gamma=0.2, contrast=0.15, brightness=0.06),
         size=SIZE,
-        sizes=(224, SIZE, SIZE),
+        sizes=sizes,
         stored=SIZE,
         licence="Apache-2.0",
         limits=("Knows phantoms only; made to test explanations, never for radiographs.",),
     )
+
+
+def main(argv: Sequence[str] | None = None) -> tuple[KnownAnswers, Path]:
+    """The command line; returns what was trained on last, and the path of the model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--train", type=int, default=9000, help="phantoms of leg 1, and as many others of later ones")
+    parser.add_argument("--val", type=int, default=300)
+    parser.add_argument("--epochs", type=int, nargs=4, default=(18, 24, 34, 7), help="of each leg")
+    parser.add_argument("--processes", type=int, default=2)
+    asked = parser.parse_args(argv)
     torch.set_num_threads(asked.processes)
-    learned = examples("train", asked.train, SIZE, asked.processes, MORE)
-    task = KnownAnswers(plan, learned, examples("val", asked.val, SIZE, asked.processes))
-    trained = train(task, plan.loop, asked.out, lambda done, total, facts: print(done, total, facts, flush=True))
-    return task, finished(task, replace(trained, weights=task.folded(trained.weights)), asked.out)
+
+    def told(done: int, total: int, facts: str) -> None:
+        print(done, total, facts, flush=True)
+
+    def draw(first: int, count: int, more: float = 0.0) -> tuple[Examples, np.ndarray]:
+        return examples(first, count, SIZE, asked.processes, more)
+
+    val = draw(FIRST["val"], asked.val)
+    seen = draw(FIRST["train"], asked.train, MORE[0])
+    loops = [LoopPlan(e, precision="bfloat16", every=2, **of) for e, of in zip(asked.epochs, LOOPS, strict=True)]
+    task = KnownAnswers(plan_of(loops[0], (224, SIZE, SIZE)), seen, val)
+    legs = [train(task, loops[0], asked.out / "leg-1", told)]
+    seen = draw(FIRST["train"] + asked.train, asked.train, MORE[1])
+    for loop, around in zip(loops[1:3], AROUND, strict=True):
+        task = Pieces(plan_of(loop), seen, val, legs[-1].weights, around)
+        legs.append(train(task, loop, asked.out / f"leg-{len(legs) + 1}", told))
+    task = KnownAnswers(plan_of(loops[3]), seen, val, legs[-1].weights)
+    legs.append(train(task, loops[3], asked.out / "leg-4", told))
+    whole = replace(legs[-1], weights=task.folded(legs[-1].weights), seconds=sum(leg.seconds for leg in legs))
+    return task, finished(task, whole, asked.out)
 
 
 if __name__ == "__main__":

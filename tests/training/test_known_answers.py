@@ -33,8 +33,29 @@ def test_cells_are_told_how_much_of_them_lies_in_the_finding(recipe) -> None:  #
     assert np.abs(shares[k] / 255 - by_hand).max() < 1 / 255
 
 
+def test_pieces_lie_around_what_they_are_cut_for_and_their_masks_fit(recipe) -> None:  # type: ignore[no-untyped-def]
+    first = FIRST["train"]
+    seen = recipe.examples(first, 12, recipe.SIZE, 1, more=0.4)
+    plan = recipe.plan_of(recipe.LoopPlan(seed=1))
+    task = recipe.Pieces(plan, seen, seen, {}, ("nodule",))
+    rows, k = range(12), recipe.FINDINGS.index("nodule")
+    pixels, shares = task.shown(rows, 0)
+    assert pixels.shape == (12, 1, 160, 160) and shares.shape == (12, 11, 20, 20)
+    for i, top, left in task._cut(rows, 0):
+        assert np.array_equal(
+            pixels[i, 0] * 255, seen[0].pictures[i][8 * top : 8 * top + 160, 8 * left : 8 * left + 160]
+        )
+        assert np.array_equal(shares[i] * 255, seen[1][i][:, top : top + 20, left : left + 20])
+    planted = seen[1][:, k].any((1, 2))
+    many = [task.shown(rows, epoch)[1][:, k].amax((1, 2)) > 0 for epoch in range(20)]
+    inside = torch.stack(many).float().mean(0).numpy()
+    assert planted.sum() >= 3 and (inside[planted] > 0.5).all() and not inside[~planted].any()
+
+
 def test_a_small_run_leaves_a_classifier_whose_logits_are_those_it_was_trained_on(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    task, path = recipe.main(["-o", str(tmp_path), "--train", "40", "--val", "16", "--epochs", "1", "--processes", "1"])
+    task, path = recipe.main(
+        ["-o", str(tmp_path), "--train", "40", "--val", "16", "--epochs", "1", "1", "1", "1", "--processes", "1"]
+    )
     model = whyray.load_model(str(tmp_path))
     assert path == tmp_path / "model.json" and model.findings == recipe.FINDINGS
     x = next(recipe.batches(task.val.pictures, task.plan))
