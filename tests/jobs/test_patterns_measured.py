@@ -20,7 +20,7 @@ from whyray.contracts import Context
 from whyray.datasets._resolve import load_dataset
 from whyray.errors import DataError, UnmetNeed
 from whyray.jobs import _control_units, _units
-from whyray.jobs._patterns_rows import planted_rows
+from whyray.jobs._patterns_rows import _chosen, planted_rows
 from whyray.jobs._units import inside_cells
 from whyray.jobs.patterns_measured import patterns_into
 from whyray.jobs.run import Cell, Ran
@@ -195,13 +195,21 @@ def test_a_unit_is_read_as_told_the_finding_best_on_validation(small: tuple[whyr
     untold = 3 - told
     one = next(_units.representations(mini, bank, cases, {}, 0))
     for best in _units.READINGS:
-        val = _units.Measured({r: told if r == best else untold for r in _units.READINGS})
+        mass = {"mass:edema": np.ones((4, 1), np.float32)}
+        val = _units.Measured({r: told if r == best else untold for r in _units.READINGS}, mass)
         test = _units.Measured(
             {r: untold if r == best else told for r in _units.READINGS}, {"mass:edema": np.ones((4, 1))}
         )
         rows = planted_rows(one, {"val": val, "test": test}, {"val": cases, "test": cases}, 0)
         auc = next(r for r in rows if r.metric == "planted_auc" and r.slice is None)
         assert auc.value == 0 and f"{one.names[0]}, {best}, " in str(auc.note)
+
+
+def test_of_units_that_tell_a_finding_alike_the_one_that_lies_on_it_is_taken() -> None:
+    aucs = np.array([[0.95, 0.945, 0.93, np.nan], [0.5, 0.948, 0.6, np.nan]])
+    mass = np.array([[1.0, 3.0, 9.0, np.nan], [np.nan] * 4, [2.0, 5.0, 9.0, np.nan]], np.float32)
+    assert _chosen(aucs, mass) == (1, 1)  # not the third, which is less sure; of equal maps the surer reading
+    assert _chosen(aucs, mass * np.nan) == (0, 0)  # nothing is marked: the surest
 
 
 def test_a_picture_is_read_by_its_strongest_cell_and_by_the_mean_of_its_cells(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 SEVERE = 0.5  # of 0 (barely visible) to 1
+ALIKE = 0.01  # validation AUCs so near tell a finding equally well
 
 
 def planted_rows(
@@ -39,7 +40,7 @@ def planted_rows(
         aucs = np.stack([unit_aucs(measured["val"].strengths[r], labels["val"]) for r in READINGS])
         if np.isnan(aucs).all():
             continue
-        reading, best = (int(i) for i in np.unravel_index(np.nanargmax(aucs), aucs.shape))
+        reading, best = _chosen(aucs, measured["val"].sums[f"mass:{finding}"])
         strength = measured["test"].strengths[READINGS[reading]][:, best].astype(np.float64)
         nan, note = float("nan"), f"{one.names[best]}, {READINGS[reading]}"
         unit = Score(finding, "planted_auc", nan, nan, nan, 0, explainer=one.name, note=note)
@@ -50,6 +51,17 @@ def planted_rows(
         if np.isfinite(ratios).any():
             rows.append(_mean_row(finding, "mass_ratio", ratios, patients, one.name, one.names[best], seed))
     return rows
+
+
+def _chosen(aucs: Array, mass: NDArray[np.float32]) -> tuple[int, int]:
+    """(reading, unit) of the best AUC ``[2, u]``; of those within ``ALIKE`` of it the unit whose map lies most on the
+    finding, by the mean of ``mass [n, u]`` over the pictures that have it."""
+    marked = np.isfinite(mass)
+    on = np.where(marked, mass, 0).sum(axis=0) / np.maximum(marked.sum(axis=0), 1)
+    near = np.flatnonzero(aucs >= np.nanmax(aucs) - ALIKE)
+    reading, unit = np.unravel_index(near, aucs.shape)
+    first = np.lexsort((aucs.ravel()[near], on[unit]))[-1]
+    return int(reading[first]), int(unit[first])
 
 
 def _auc_row(unit: Score, strength: Array, labels: Array, patients: Sequence[str], seed: int) -> list[Score]:
