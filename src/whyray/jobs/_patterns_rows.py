@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def planted_rows(
     return rows
 
 
-def _chosen(aucs: Array, mass: NDArray[np.float32]) -> tuple[int, int]:
+def _chosen(aucs: Array, mass: NDArray[np.floating[Any]]) -> tuple[int, int]:
     """(reading, unit) of the best AUC ``[2, u]``; of those within ``ALIKE`` of it the unit whose map lies most on the
     finding, by the mean of ``mass [n, u]`` over the pictures that have it."""
     marked = np.isfinite(mass)
