@@ -55,6 +55,8 @@ LOOPS: tuple[dict[str, Any], ...] = (  # of each leg
     {"batch": 16, "lr": 1e-3, "ema": 0.99, "seed": 3},
 )
 PIECE = 20  # stored cells a side of a piece: half a picture
+AIMED = 0.75  # share of the pieces that are cut around a lesion, where there is one
+SAMPLE = 3000  # pieces that weights of cells are drawn from
 AROUND = (("atelectasis", "mass", "nodule", "support_devices"), ("atelectasis", "nodule"))  # what pieces are cut around
 
 
@@ -110,10 +112,11 @@ class KnownAnswers(ClassifierTask):
         self.blind = torch.where(blind > 0, blind, 1.0)
 
     def build(self) -> nn.Module:
-        """The plan's network; its head begins at nothing."""
+        """The plan's network, as the leg before left it; of a first leg the head begins at nothing."""
         module = super().build()
-        nn.init.zeros_(module.classifier.weight)  # type: ignore[union-attr, arg-type]
-        if self.begin is not None:
+        if self.begin is None:
+            nn.init.zeros_(module.classifier.weight)  # type: ignore[union-attr, arg-type]
+        else:
             module.load_state_dict(dict(self.begin))
         return module
 
@@ -139,13 +142,16 @@ class KnownAnswers(ClassifierTask):
 
     def _located(self, cells: Tensor, shares: Tensor) -> Tensor:
         """The cells' error: 1 of a later leg is that of maps of nothing."""
-        shares = nf.adaptive_avg_pool2d(shares, cells.shape[-1])
-        told = (shares / self.full[:, None, None]).clamp(max=1)
+        told = self._filled(shares, cells.shape[-1])
         weights = torch.where(told > 0, self.rarity[:, None, None], 1.0)
         errors = weights * (cells - told) ** 2
         if self.begin is None:
             return PLACES * errors.mean() / weights.mean()
         return (errors.mean((0, 2, 3)) / self.blind).mean()
+
+    def _filled(self, shares: Tensor, cells: int) -> Tensor:
+        """How full cells are, ``cells`` a side, 0..1, from shares of stored ones ``[b, f, c, c]``."""
+        return (nf.adaptive_avg_pool2d(shares, cells) / self.full[:, None, None]).clamp(max=1)
 
     def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
         """AUC of each finding, after their mean."""
@@ -165,7 +171,7 @@ class KnownAnswers(ClassifierTask):
 
 
 class Pieces(KnownAnswers):
-    """Quarters of pictures, three in four of them cut around one of the findings ``around``. Only places are told: what
+    """Quarters of pictures, most of them cut around one of the findings ``around``. Only places are told: what
     a picture's label is its quarter need not be."""
 
     def __init__(
@@ -181,13 +187,14 @@ class Pieces(KnownAnswers):
         self.about = {**self.about, "around": list(around)}
 
     def _weigh(self, filled: Sequence[Tensor]) -> None:
-        """As the pieces of one epoch have them."""
-        rows = range(min(len(self.shares), 3000))
-        shares = np.stack(
-            [self.shares[i][:, top : top + PIECE, left : left + PIECE] for i, top, left in self._cut(rows, 0)]
-        )
-        told = nf.adaptive_avg_pool2d(torch.from_numpy(shares).float() / 255, PIECE // 2) / self.full[:, None, None]
-        super()._weigh(told.clamp(max=1).unbind(1))
+        """As the pieces of an epoch have them."""
+        shares = self._shares(self._cut(range(min(len(self.shares), SAMPLE)), 0))
+        super()._weigh(self._filled(shares, PIECE // 2).unbind(1))
+
+    def _shares(self, cut: Sequence[tuple[int, int, int]]) -> Tensor:
+        """Pieces of masks, 0..1."""
+        pieces = [self.shares[i][:, top : top + PIECE, left : left + PIECE] for i, top, left in cut]
+        return torch.from_numpy(np.stack(pieces)).float() / 255
 
     def _cut(self, examples: Sequence[int], epoch: int) -> list[tuple[int, int, int]]:
         """(example, first row, first column) of each piece, in stored cells."""
@@ -196,7 +203,7 @@ class Pieces(KnownAnswers):
             rng = np.random.default_rng([self.plan.loop.seed, 3, epoch, i])
             top, left = (int(v) for v in rng.integers(0, GRID - PIECE, 2, endpoint=True))
             there = [k for k in self.around if self.shares[i, k].any()]
-            if there and rng.random() < 0.75:
+            if there and rng.random() < AIMED:
                 inside = np.argwhere(self.shares[i, there[rng.integers(len(there))]])
                 aside = rng.integers(2, PIECE - 2, 2)
                 top, left = (int(v) for v in np.clip(inside[rng.integers(len(inside))] - aside, 0, GRID - PIECE))
@@ -209,8 +216,7 @@ class Pieces(KnownAnswers):
         pixels = [
             self.train.pictures[i][top * side :, left * side :][: PIECE * side, : PIECE * side] for i, top, left in cut
         ]
-        shares = [self.shares[i][:, top : top + PIECE, left : left + PIECE] for i, top, left in cut]
-        return as_pixels(np.stack(pixels)), torch.from_numpy(np.stack(shares)).float() / 255
+        return as_pixels(np.stack(pixels)), self._shares(cut)
 
     def loudness(self, epoch: int) -> float:
         """No label."""

@@ -206,10 +206,13 @@ def test_a_unit_is_read_as_told_the_finding_best_on_validation(small: tuple[whyr
 
 
 def test_of_units_that_tell_a_finding_alike_the_one_that_lies_on_it_is_taken() -> None:
-    aucs = np.array([[0.95, 0.945, 0.93, np.nan], [0.5, 0.948, 0.6, np.nan]])
+    aucs = dict(zip(_units.READINGS, np.array([[0.95, 0.945, 0.93, np.nan], [0.5, 0.948, 0.6, np.nan]]), strict=True))
     mass = np.array([[1.0, 3.0, 9.0, np.nan], [np.nan] * 4, [2.0, 5.0, 9.0, np.nan]], np.float32)
-    assert _chosen(aucs, mass) == (1, 1)  # not the third, which is less sure; of equal maps the surer reading
-    assert _chosen(aucs, mass * np.nan) == (0, 0)  # nothing is marked: the surest
+    assert _chosen(aucs, mass) == (
+        "mean of cells",
+        1,
+    )  # not the third, which is less sure; of equal maps the surer reading
+    assert _chosen(aucs, mass * np.nan) == ("strongest cell", 0)  # nothing is marked: the surest
 
 
 def test_a_picture_is_read_by_its_strongest_cell_and_by_the_mean_of_its_cells(

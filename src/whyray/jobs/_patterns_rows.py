@@ -14,7 +14,7 @@ from ..metrics.classification import weighted_auc
 from ..metrics.patterns import purity, unit_aucs, weighted_recovered
 from ..patterns.bank import PatternBank
 from ..types import Case, Score
-from ._units import READINGS, Measured, Representation
+from ._units import STRONGEST, Measured, Representation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,12 +37,12 @@ def planted_rows(
     patients = [c.patient or c.id for c in splits["test"]]
     for finding in one.classifier.findings:
         labels = {s: np.array([c.labels.get(finding, np.nan) for c in cases]) for s, cases in splits.items()}
-        aucs = np.stack([unit_aucs(measured["val"].strengths[r], labels["val"]) for r in READINGS])
-        if np.isnan(aucs).all():
+        aucs = {reading: unit_aucs(values, labels["val"]) for reading, values in measured["val"].strengths.items()}
+        if np.isnan(list(aucs.values())).all():
             continue
         reading, best = _chosen(aucs, measured["val"].sums[f"mass:{finding}"])
-        strength = measured["test"].strengths[READINGS[reading]][:, best].astype(np.float64)
-        nan, note = float("nan"), f"{one.names[best]}, {READINGS[reading]}"
+        strength = measured["test"].strengths[reading][:, best].astype(np.float64)
+        nan, note = float("nan"), f"{one.names[best]}, {reading}"
         unit = Score(finding, "planted_auc", nan, nan, nan, 0, explainer=one.name, note=note)
         severe = np.where(labels["test"] == 1, _severe(splits["test"], finding), labels["test"])
         rows += _auc_row(unit, strength, labels["test"], patients, seed)
@@ -53,15 +53,15 @@ def planted_rows(
     return rows
 
 
-def _chosen(aucs: Array, mass: NDArray[np.floating[Any]]) -> tuple[int, int]:
-    """(reading, unit) of the best AUC ``[2, u]``; of those within ``ALIKE`` of it the unit whose map lies most on the
+def _chosen(aucs: Mapping[str, Array], mass: NDArray[np.floating[Any]]) -> tuple[str, int]:
+    """(reading, unit) of the best of ``aucs [u]``; of those within ``ALIKE`` of it the unit whose map lies most on the
     finding, by the mean of ``mass [n, u]`` over the pictures that have it."""
     marked = np.isfinite(mass)
     on = np.where(marked, mass, 0).sum(axis=0) / np.maximum(marked.sum(axis=0), 1)
-    near = np.flatnonzero(aucs >= np.nanmax(aucs) - ALIKE)
-    reading, unit = np.unravel_index(near, aucs.shape)
-    first = np.lexsort((aucs.ravel()[near], on[unit]))[-1]
-    return int(reading[first]), int(unit[first])
+    least = np.nanmax(list(aucs.values())) - ALIKE
+    near = [(on[u], values[u], reading, u) for reading, values in aucs.items() for u in np.flatnonzero(values >= least)]
+    _, _, reading, unit = max(near, key=lambda one: one[:2])
+    return reading, int(unit)
 
 
 def _auc_row(unit: Score, strength: Array, labels: Array, patients: Sequence[str], seed: int) -> list[Score]:
@@ -88,7 +88,7 @@ def purity_rows(
 ) -> list[Score]:
     """Mean over units that fire of the gain in one label's share among their strongest pictures."""
     labels = np.array([[c.labels.get(f, np.nan) for f in findings] for c in cases])
-    strengths = measured.strengths["strongest cell"]
+    strengths = measured.strengths[STRONGEST]
     fires = np.asarray((strengths > 0).any(axis=0))
     dead = Score(
         "all",

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 VERSION = 2
 PIECE = 16
-READINGS = ("strongest cell", "mean of cells")
+STRONGEST = "strongest cell"
+READINGS: Mapping[str, Callable[..., Any]] = {STRONGEST: np.max, "mean of cells": np.mean}  # a unit's map as one number
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,9 +173,9 @@ def _piece(one: Representation, bank: PatternBank, looked: Looked) -> dict[str, 
     """Of each case: each reading of every unit, how far its map lies in the finding's region; of the bank, its sums."""
     (tokens, outputs, logits), regions = looked
     maps = [one.maps(t) for t in tokens]
-    readings = (np.stack([m.max(axis=1) for m in maps]), np.stack([m.mean(axis=1) for m in maps]))
     out: dict[str, Any] = {
-        f"strength:{name}": read.astype(np.float32) for name, read in zip(READINGS, readings, strict=True)
+        f"strength:{reading}": np.stack([read(m, axis=1) for m in maps]).astype(np.float32)
+        for reading, read in READINGS.items()
     }
     for name in one.classifier.findings:
         ratios = [
