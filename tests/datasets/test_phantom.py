@@ -121,6 +121,21 @@ def test_the_twin_differs_inside_the_mask_and_nowhere_else(finding: str) -> None
         assert case.labels[finding] == 1 and finding not in twin.severities
 
 
+@pytest.mark.parametrize("finding", ["nodule", "atelectasis"])
+def test_several_lesions_are_one_finding_and_go_together(finding: str) -> None:
+    one = phantom(40, size=112, plant={finding: 0.8})
+    many = phantom(40, size=112, plant={finding: (0.1, 0.8, 0.4)})
+    assert [a.severity for a in many.lesions if a.finding == finding] == [0.8, 0.4, 0.1]
+    assert many.severities == one.severities and many.labels == one.labels
+    assert not (one.masks[finding] & ~many.masks[finding]).any()
+    assert many.masks[finding].sum() > one.masks[finding].sum()
+    further = many.pixels != one.pixels
+    assert further.any() and not (further & ~many.masks[finding]).any()
+    healthy = phantom(40, size=112, plant={finding: (0.1, 0.8, 0.4)}, without=[finding])
+    assert np.array_equal(healthy.pixels, phantom(40, size=112, without=[finding]).pixels)
+    assert many.facts["sites"][finding] == one.facts["sites"][finding]  # type: ignore[index]
+
+
 def test_a_data_set_knows_the_twin_of_each_finding() -> None:
     """Parents lose their children, the rest of the case stays; through one split as well."""
     whole = PhantomSet(test=40, size=64)
@@ -253,6 +268,10 @@ def test_wrong_requests_are_refused() -> None:
         phantom(0, without=["fracture"])
     with pytest.raises(SettingError, match="from 0 to 1"):
         phantom(0, plant={"nodule": 2.0})
+    with pytest.raises(SettingError, match="2 lesions of cardiomegaly were asked for; give one severity"):
+        phantom(0, plant={"cardiomegaly": (0.2, 0.3)})
+    with pytest.raises(SettingError, match="0 lesions of nodule"):
+        phantom_case(0, plant={"nodule": ()})
     with pytest.raises(SettingError, match="64 to 1024"):
         phantom(0, size=32)
     with pytest.raises(SettingError, match="numbered"):

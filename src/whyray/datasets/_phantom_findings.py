@@ -33,9 +33,10 @@ class Lesion:
     size_cm: float = 0.0
 
 
-def make_lesion(n: int, finding: str, severity: float, chest: Chest) -> Lesion:
-    """The lesion of case ``n``. ``severity`` 0 (barely visible) .. 1."""
-    lesion = _MAKERS[finding](stream(n, f"finding {finding}"), severity, chest, finding)
+def make_lesion(n: int, finding: str, severity: float, chest: Chest, nth: int = 0) -> Lesion:
+    """The ``nth`` lesion of case ``n``. ``severity`` 0 (barely visible) .. 1."""
+    name = f"finding {finding}" if nth == 0 else f"finding {finding} {nth}"
+    lesion = _MAKERS[finding](stream(n, name), severity, chest, finding)
     return replace(lesion, change=np.asarray(lesion.change * lesion.mask, np.float32))
 
 

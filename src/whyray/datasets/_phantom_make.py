@@ -27,6 +27,8 @@ CHILDREN: dict[str, tuple[str, ...]] = {
     "lung_opacity": ("atelectasis", "consolidation", "edema", "pneumonia"),
 }
 FINDINGS: tuple[str, ...] = tuple(sorted({*PREVALENCE, *CHILDREN}))
+Planted = Mapping[str, float | Sequence[float]]  # finding -> severity, or one of each of its lesions
+SEVERAL = ("atelectasis", "consolidation", "lung_opacity", "mass", "nodule", "pneumonia")  # may be in many places
 CONSOLIDATED = 0.5  # severity from which a pneumonia is a consolidation as well
 
 
@@ -70,19 +72,20 @@ def phantom(
     *,
     size: int = 224,
     without: Sequence[str] = (),
-    plant: Mapping[str, float] | None = None,
+    plant: Planted | None = None,
     shortcut: Shortcut | None = None,
 ) -> Phantom:
     """Make case ``n``.
 
     ``without`` takes findings away and leaves every pixel outside their masks as it was (the counterfactual twin);
-    ``plant`` adds findings or fixes their severity in 0..1; ``size`` is 64 to 1024 pixels.
+    ``plant`` adds findings or fixes their severity in 0..1, of several lesions where several are given, which then are
+    one finding of the largest severity; ``size`` is 64 to 1024 pixels.
     Raises UnknownName for a finding that cannot be planted, SettingError for a value out of range.
     """
-    wanted = {plantable(f): s for f, s in (plant or {}).items()}
-    check_wanted(n, size, wanted)
+    wanted, further = check_wanted(n, size, plant or {})
     severities, shown = severities_of(n, wanted, without, shortcut)
-    return _made(n, size, severities, shortcut if shown else None)
+    further = {f: rest for f, rest in further.items() if f in severities}
+    return _made(n, size, severities, shortcut if shown else None, further)
 
 
 def labels_of(severities: Mapping[str, float]) -> dict[str, float]:
@@ -94,12 +97,19 @@ def labels_of(severities: Mapping[str, float]) -> dict[str, float]:
     return {f: float(f in found) for f in FINDINGS}
 
 
-def _made(n: int, size: int, severities: Mapping[str, float], sign: Shortcut | None) -> Phantom:
+def _made(
+    n: int, size: int, severities: Mapping[str, float], sign: Shortcut | None, further: Mapping[str, Sequence[float]]
+) -> Phantom:
     body, pose = draw_body(n), draw_pose(n)
     exposure = draw_exposure(n, pose)
     grid = make_grid(size, pose.field, body.scale, pose.angle, pose.shift)
     chest = build_chest(n, body, pose, grid)
-    lesions = tuple(make_lesion(n, f, s, chest) for f, s in severities.items() if f != "support_devices")
+    lesions = tuple(
+        make_lesion(n, f, each, chest, nth)
+        for f, s in severities.items()
+        if f != "support_devices"
+        for nth, each in enumerate((s, *further.get(f, ())))
+    )
     devices = _devices(n, severities, sign, chest)
     lead, text = marker(n, chest)
     signal = letters("PORT", chest, (0.06, 0.9), 1.3) if sign is not None and sign.sign == "marker" else grid.zeros()
@@ -124,7 +134,9 @@ def _made(n: int, size: int, severities: Mapping[str, float], sign: Shortcut | N
         "marker": text,
         "severities": dict(severities),
         "sentences": sentences,
-        "sites": {a.finding: {"side": a.side, "place": a.place, "kind": a.kind, "size_cm": a.size_cm} for a in lesions},
+        "sites": {
+            a.finding: {"side": a.side, "place": a.place, "kind": a.kind, "size_cm": a.size_cm} for a in lesions[::-1]
+        },
         "devices": devices.kinds if devices else (),
         "shortcut": sign.sign if sign else "",
     }
@@ -153,7 +165,9 @@ def _masks(
     lesions: Sequence[Lesion], devices: Devices | None, severities: Mapping[str, float]
 ) -> dict[str, NDArray[np.bool_]]:
     """Masks of the planted findings and of their parents."""
-    masks = {lesion.finding: lesion.mask for lesion in lesions}
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for lesion in lesions:
+        masks[lesion.finding] = masks.get(lesion.finding, np.False_) | lesion.mask
     if devices is not None:
         masks["support_devices"] = devices.mask
     if severities.get("pneumonia", 0.0) >= CONSOLIDATED:
@@ -188,11 +202,21 @@ def plantable(name: str) -> str:
     return found
 
 
-def check_wanted(n: int, size: int, wanted: Mapping[str, float]) -> None:
+def check_wanted(n: int, size: int, plant: Planted) -> tuple[dict[str, float], dict[str, tuple[float, ...]]]:
+    """Planted finding -> its severity, and those of its further lesions, the largest first."""
     if not 0 <= n < 2**31:
         raise SettingError(f"phantom case {n} was asked for; cases are numbered from 0 to 2147483647")
     if not 64 <= size <= 1024:
         raise SettingError(f"a phantom of {size} pixels was asked for; 64 to 1024 can be made")
-    for finding, severity in wanted.items():
-        if not 0 <= severity <= 1:
-            raise SettingError(f"severity {severity} of {finding} was asked for; it goes from 0 to 1")
+    wanted: dict[str, float] = {}
+    further: dict[str, tuple[float, ...]] = {}
+    for name, given in plant.items():
+        finding, several = plantable(name), sorted(np.atleast_1d(given).tolist(), reverse=True)
+        for severity in several:
+            if not 0 <= severity <= 1:
+                raise SettingError(f"severity {severity} of {finding} was asked for; it goes from 0 to 1")
+        if not several or (len(several) > 1 and finding not in SEVERAL):
+            wanted_of = "one severity or more" if finding in SEVERAL else "one severity"
+            raise SettingError(f"{len(several)} lesions of {finding} were asked for; give {wanted_of}")
+        wanted[finding], further[finding] = several[0], tuple(several[1:])
+    return wanted, further

@@ -24,7 +24,7 @@ from ..contracts import Dataset
 from ..errors import DataError, SettingError
 from ..types import Case, Radiograph, Region, View, content
 from ._phantom_factors import PHANTOM_VERSION, PREVALENCE
-from ._phantom_make import FINDINGS, Phantom, Shortcut, check_wanted, labels_of, phantom, plantable, severities_of
+from ._phantom_make import FINDINGS, Phantom, Planted, Shortcut, check_wanted, labels_of, phantom, severities_of
 from ._tables import box_around
 
 __all__ = [
@@ -49,7 +49,7 @@ def phantom_case(
     *,
     size: int = 224,
     without: Sequence[str] = (),
-    plant: Mapping[str, float] | None = None,
+    plant: Planted | None = None,
     shortcut: Shortcut | None = None,
 ) -> Case:
     """Case ``n`` as a row of a data set: the picture is made when ``radiograph()`` or ``regions()`` is called.
@@ -57,8 +57,7 @@ def phantom_case(
     ``facts`` holds the factors, ``sentences`` (what each sentence of the report claims) and ``severities``.
     """
     make = partial(phantom, n, without=tuple(without), plant=dict(plant or {}), shortcut=shortcut)
-    wanted = {plantable(f): s for f, s in (plant or {}).items()}
-    check_wanted(n, size, wanted)
+    wanted, _ = check_wanted(n, size, plant or {})
     severities = severities_of(n, wanted, without, shortcut)[0]
     told = _Told(partial(make, size=64))  # words and places do not depend on the size
     return Case(
