@@ -34,8 +34,8 @@ def module() -> DenseNet:
 
 @pytest.fixture
 def folder(module: DenseNet, tmp_path: Path) -> Path:
-    save_bundle(tmp_path / "model.json", module, Config(DENSE, ("Mass", "", "Edema"), extras()), CARD)
-    return tmp_path
+    save_bundle(tmp_path / "new" / "model.json", module, Config(DENSE, ("Mass", "", "Edema"), extras()), CARD)
+    return tmp_path / "new"
 
 
 def extras() -> dict[str, torch.Tensor]:

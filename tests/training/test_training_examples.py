@@ -37,6 +37,21 @@ def test_pictures_of_another_data_set_with_the_same_names_are_read_anew(
     np.testing.assert_array_equal(cached_pictures(named_alike(1), tmp_path / "nih-train", 32), made[0])
 
 
+def test_two_runs_may_keep_the_same_pictures_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, other = np.save, []
+
+    def slow(*args: object, **settings: object) -> None:
+        if not other:
+            other.append("begun")
+            other.append(cached_pictures(named_alike(1), tmp_path / "nih-train", 32))
+        save(*args, **settings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(np, "save", slow)
+    made = cached_pictures(named_alike(1), tmp_path / "nih-train", 32)
+    np.testing.assert_array_equal(made, other[1])
+    assert [p.suffix for p in tmp_path.iterdir()] == [".npy"]
+
+
 def test_embeddings_of_another_data_set_with_the_same_names_are_made_anew(tmp_path: Path) -> None:
     tower = ImageTower("small", {"projection": 4}, Preparation(size=(32, 32)), {})
 

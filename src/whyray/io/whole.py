@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import DiskFullError, SettingError
 
@@ -17,7 +18,15 @@ DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file whole or not at all, also when power fails; a folder in its place is set aside, never deleted.
+    """Write a file whole or not at all: ``whole_file`` of bytes that are there."""
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file to write that appears whole or not at all, also when power fails; a folder in its place is set aside,
+    never deleted.
 
     Several may write one file at a time: it is then what one of them gave. What was begun is taken away on errors.
     """
@@ -27,7 +36,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
         target.rename(target.with_name(f"{target.name}.aside-{os.getpid()}"))
     try:
         with open(part, "xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, target)

@@ -44,11 +44,13 @@ def save_bundle(
 ) -> TorchClassifier:
     """Write ``path`` (a ``.json`` file) and the weights beside it, weights first, and load them back as the proof.
 
+    The folder is made where it is not there.
     ``config.extras`` may hold "unfamiliar.mean" ``[d]`` and "unfamiliar.whitening" ``[d, k]``.
     """
     path = Path(path)
     weights = path.with_suffix(".safetensors")
     classifier = _classifier(_copy(module, config), config, card)
+    path.parent.mkdir(parents=True, exist_ok=True)
     sha256 = save_weights(weights, {**module.state_dict(), **config.extras})
     data = {
         "format": FORMAT,

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..io.whole import disk_errors
+from ..io.whole import disk_errors, whole_file
 from ..models._prepare import prepare
 from ..models._torch import fingerprint_of
 from ..models.biomedclip import ImageTower
@@ -120,7 +120,5 @@ def _kept(file: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
 def _keep(file: Path, made: NDArray[np.float32]) -> None:
     with disk_errors(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(file.name + ".part")
-        with open(part, "wb") as handle:
+        with whole_file(file) as handle:
             np.save(handle, made, allow_pickle=False)
-        part.replace(file)

@@ -15,7 +15,7 @@ from ..cards import Preparation
 from ..contracts import Dataset
 from ..errors import DataError
 from ..findings import FINDINGS
-from ..io.whole import disk_errors
+from ..io.whole import disk_errors, whole_file
 from ..types import Case, Report
 from .plan import Source
 from .settings import expanded
@@ -137,10 +137,8 @@ def cached_pictures(cases: Sequence[Case], path: Path, side: int, report: Report
             report(i + 1, len(cases), f"reading {path.name}")
     with disk_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(file.name + ".part")
-        with open(part, "wb") as handle:
+        with whole_file(file) as handle:
             np.save(handle, pictures, allow_pickle=False)
-        part.replace(file)
     return pictures
 
 
