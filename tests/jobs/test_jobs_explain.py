@@ -95,6 +95,20 @@ def test_an_unmet_need_is_a_skip_with_its_reason(pictures: list[whyray.Radiograp
     assert "needs features" in (tmp_path / made.save(tmp_path).name / "report.html").read_text()
 
 
+def test_where_no_explainer_is_able_nothing_is_written(pictures: list[whyray.Radiograph], tmp_path: Path) -> None:
+    why = r"no explainer is left\. gradcam needs features.*these work with it.*template reads the results of gradcam"
+    with pytest.raises(UnmetNeed, match="no explainer is left"):
+        whyray.explain(_LogitsOnly(), pictures[0], explainers=["gradcam"])
+    with pytest.raises(UnmetNeed, match=why):
+        whyray.explain_files(
+            ["missing.png"],
+            tmp_path / "out",
+            classifier=_LogitsOnly(),
+            plan=job.Plan(explainers=("gradcam", "template")),
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_default_explainers_are_some_that_run(
     model: whyray.Classifier, pictures: list[whyray.Radiograph], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from ..errors import MissingExtra, UnmetNeed, WhyrayError
 from ..explanations import Attribution, Explanation
 from ..types import Provenance, Radiograph
 from ._reads import read_by
-from .explain import check_needs, in_order
+from .explain import in_order, unable
 from .run import Cell, Made
 
 if TYPE_CHECKING:
@@ -118,14 +118,8 @@ class Maker:
     def check(self) -> None:
         """Fill ``skipped`` with what cannot work with this classifier. Raises UnmetNeed where controls alone can: a
         table of them answers nothing."""
-        for label, explainer in self.asked.items():
-            try:
-                check_needs(explainer, self.classifier, self.asked)
-            except UnmetNeed as reason:
-                self.skipped[label] = str(reason)
         wanted = [label for label, explainer in self.asked.items() if not explainer.control]
-        if wanted and self.skipped.keys() >= set(wanted):
-            raise UnmetNeed("no explainer is left to measure. " + ". ".join(self.skipped[label] for label in wanted))
+        self.skipped.update(unable(self.asked, self.classifier, wanted))
 
     def work(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Made]]:
         """Make the maps of a few radiographs: all explainers share what is paid, equal findings share the passes."""

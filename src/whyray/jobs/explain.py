@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,9 +135,10 @@ class Explained:
 def explain_radiographs(classifier: Classifier, radiographs: Sequence[Radiograph], plan: Plan) -> list[Explained]:
     """Explain radiographs; those that share their findings share the forward passes.
 
-    Raises UnknownName and SettingError before any work is done.
+    Raises UnknownName, SettingError, and UnmetNeed where no explainer is able, before any work is done.
     """
     asked, wanted = plan.check(classifier)
+    unable(asked, classifier, asked)
     began, started = datetime.now(UTC), time.monotonic()
     predicted = predict(classifier, radiographs)
     seconds = (time.monotonic() - started) / max(1, len(radiographs))
@@ -241,6 +242,23 @@ def choose(predictions: Sequence[Prediction]) -> tuple[str, ...]:
 def in_order(asked: Mapping[str, Explainer]) -> dict[str, Explainer]:
     """Explainers that others read from come first; otherwise as asked."""
     return dict(sorted(asked.items(), key=lambda item: len(item[1].requires)))
+
+
+def unable(asked: Mapping[str, Explainer], classifier: Classifier, needed: Collection[str]) -> dict[str, str]:
+    """Label -> why, of the explainers that cannot work with this classifier.
+
+    Raises UnmetNeed, with each reason, where that leaves none of those that are ``needed``.
+    """
+    skipped: dict[str, str] = {}
+    for label, explainer in in_order(asked).items():
+        left = {other: e for other, e in asked.items() if other not in skipped}
+        try:
+            check_needs(explainer, classifier, left)
+        except UnmetNeed as reason:
+            skipped[label] = str(reason)
+    if needed and skipped.keys() >= set(needed):
+        raise UnmetNeed("no explainer is left. " + ". ".join(dict.fromkeys(skipped[label] for label in needed)))
+    return skipped
 
 
 def check_needs(explainer: Explainer, classifier: Classifier, asked: Mapping[str, Explainer]) -> None:

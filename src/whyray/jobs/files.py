@@ -21,7 +21,7 @@ from ..io.whole import disk_errors, in_turn, write_whole
 from ..report.animation import check_kind
 from ..report.index import index_html
 from ..types import Radiograph, Report, Voi
-from .explain import Explained, Plan, explain_radiographs, predict_radiograph
+from .explain import Explained, Plan, explain_radiographs, predict_radiograph, unable
 
 
 def silent(done: int, total: int, item: str) -> None:
@@ -72,10 +72,12 @@ def explain_files(
     the same time; its failures are those of the batch that ended last. A file that is refused
     becomes one sentence in ``failures``; settings and names are checked before the first file. ``options`` ("layer",
     "weights" ...) says how the classifier was loaded, for the recorded command alone; ``animation``: see
-    ``Explained.save``. Raises SettingError, UnknownName, InputError (no source found), DiskFullError.
+    ``Explained.save``. Raises SettingError, UnknownName, UnmetNeed (none of the explainers can work with the
+    classifier), InputError (no source found), DiskFullError.
     """
     plan = plan or Plan()
-    plan.check(classifier)
+    asked, _ = plan.check(classifier)
+    unable(asked, classifier, asked)
     check_kind(animation)
     out = Path(out)
     fresh = not out.exists()
