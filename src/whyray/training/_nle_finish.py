@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -38,6 +39,7 @@ def finished(task: NleTask, trained: Trained, out: Path, report: Report | None =
     """Measure the kept weights, and write ``out``: artefact, files for ``whyray evaluate language``, classifier."""
     module = task.build().eval()
     module.load_state_dict(dict(trained.weights))
+    module.to(task.plan.loop.device)
     fingerprint = task.classifier.fingerprint if task.classifier else _classifier(task, module, trained, out)
     signature = score_of(task, task.val, *_validated(task, module))[1]
     split = task.split("test", report)
@@ -70,7 +72,7 @@ def finished(task: NleTask, trained: Trained, out: Path, report: Report | None =
         },
     }
     kind = KINDS[task.plan.architecture["network"], task.plan.audience]
-    return save_artefact(out, Artefact(kind, fingerprint, tensors(task, module), facts))
+    return save_artefact(out, Artefact(kind, fingerprint, tensors(task, module.cpu()), facts))
 
 
 def tensors(task: NleTask, module: nn.Module) -> dict[str, Tensor]:
@@ -139,7 +141,13 @@ def _classifier(task: NleTask, module: nn.Module, trained: Trained, out: Path) -
     architecture = {**plan.vision, "states": 3}
     preparation = Preparation(size=(plan.size, plan.size), mean=(MEAN,), std=(STD,))
     fitted = Fitted(
-        ThreeStates(vision), architecture, preparation, PAPER, embedded["train"], embedded["val"], logits["val"]
+        ThreeStates(copy.deepcopy(vision).cpu()),
+        architecture,
+        preparation,
+        PAPER,
+        embedded["train"],
+        embedded["val"],
+        logits["val"],
     )
     settings = ClassifierPlan(
         plan.name,

@@ -30,7 +30,11 @@ class Batch:
     @property
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(picture, diagnosis) of each sentence: what indexes ``[n, d]``."""
-        return np.asarray(self.rows)[self.whose.numpy()], self.diagnosis.numpy()
+        return np.asarray(self.rows)[self.whose.cpu().numpy()], self.diagnosis.cpu().numpy()
+
+    def to(self, device: str) -> Batch:
+        """The same, with its tensors on a device."""
+        return Batch(self.rows, self.whose.to(device), self.diagnosis.to(device), self.audience.to(device))
 
 
 def batch_of(rows: Sequence[int], called: NDArray[np.bool_], audiences: int, most: int, seed: Sequence[int]) -> Batch:
@@ -67,4 +71,4 @@ def rebuilt_from(z: Tensor, whose: Tensor, how: str) -> tuple[Tensor, Tensor]:
     kept = torch.maximum(kept, (empty[whose] * first).to(z))
     total = torch.zeros(count, z.shape[1]).to(z).index_add(0, whose, z * kept[:, None])
     number = torch.zeros(count).to(z).index_add(0, whose, kept)
-    return total / number[:, None], torch.arange(count)
+    return total / number[:, None], torch.arange(count, device=z.device)

@@ -28,7 +28,7 @@ def finished(task: WenlexTask, trained: Trained, out: Path, report: Report | Non
     module = task.build().eval()
     assert isinstance(module, Parts)
     module.load_state_dict(dict(trained.weights))
-    module.requires_grad_(False)
+    module.requires_grad_(False).to(plan.loop.device)
     split = task.split("test", report)
     if module.vision is not None:
         from ..models._store import load_bundle

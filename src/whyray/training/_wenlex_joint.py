@@ -78,6 +78,7 @@ def seeing(classifier: Classifier, module: nn.Module, x: Tensor) -> tuple[Tensor
     """(features ``[b, d, h, w]``, logits ``[b, f]``) of a network that learns; its norms keep what they measured."""
     assert isinstance(classifier, TorchClassifier)
     module.eval()
+    x = x.to(next(module.parameters()).device)
     with reading(module, {"features": classifier.wiring.taps["features"]}) as seen:
         logits: Tensor = module(x.contiguous(memory_format=torch.channels_last))
     columns = classifier.wiring.columns
@@ -123,7 +124,7 @@ def written_classifier(
     seen = [_embedded(classifier, module, pictures) for pictures in splits]
     architecture: dict[str, Any] = json.loads(classifier.architecture)
     fitted = Fitted(
-        module,
+        copy.deepcopy(module).cpu(),
         architecture,
         classifier.card.preparation,
         "WeNLEX, in-model (arXiv 2603.18752)",
@@ -153,5 +154,5 @@ def _embedded(classifier: Classifier, module: nn.Module, pictures: Pictures) -> 
         for start in range(0, len(pictures.pixels), BATCH):
             rows = range(start, min(start + BATCH, len(pictures.pixels)))
             features, logits = seeing(classifier, module, pictures.inputs(rows, classifier))
-            parts.append((features.mean((2, 3)), logits))
+            parts.append((features.mean((2, 3)).cpu(), logits.cpu()))
     return torch.cat([p for p, _ in parts]), torch.cat([p for _, p in parts])

@@ -49,12 +49,12 @@ def written(
     if len(rows) > most:
         kept = np.linspace(0, len(rows) - 1, most).round().astype(int)
         rows, diagnosis = rows[kept], diagnosis[kept]
-    parts = []
+    parts, device = [], generator.coder.module.bias.device
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             check()
             mine = rows[start : start + BATCH]
-            features, probabilities = split.read(mine.tolist())
+            features, probabilities = (seen.to(device) for seen in split.read(mine.tolist()))
             names = [generator.diagnoses[d] for d in diagnosis[start : start + BATCH]]
             parts.append(generator.latents(features, probabilities, names, audience))
         z = torch.cat(parts) if parts else torch.zeros(0, generator.coder.width)
@@ -69,7 +69,7 @@ def pooled(classifier: Classifier, generator: WeakGenerator, z: Tensor, check: C
         for start in range(0, len(z), BATCH):
             check()
             _, taps = classifier.run(generator.pictures(z[start : start + BATCH]), ("features",))
-            parts.append(taps["features"].float().mean((2, 3)))
+            parts.append(taps["features"].float().mean((2, 3)).cpu())
     return torch.cat(parts)
 
 
@@ -84,7 +84,7 @@ def columns(
     named         the words are of the diagnosis that was asked; side, severity: as the classifier's evidence is.
     """
     wanted = torch.cat(
-        [split.read(made.rows[s : s + BATCH].tolist())[0].mean((2, 3)) for s in range(0, len(made.rows), BATCH)]
+        [split.read(made.rows[s : s + BATCH].tolist())[0].mean((2, 3)).cpu() for s in range(0, len(made.rows), BATCH)]
     )
     sources = {
         "cosine": made.again,
@@ -97,7 +97,7 @@ def columns(
         for k, z in sources.items()
     }
     with torch.inference_mode():
-        out["named"] = (generator.recognised(made.again).argmax(1).numpy() == made.diagnosis).astype(float)
+        out["named"] = (generator.recognised(made.again).argmax(1).cpu().numpy() == made.diagnosis).astype(float)
     asked = split.asked
     for name, want, choices in (("side", asked.sides, SIDES), ("severity", asked.severities, SEVERITIES)):
         index = want[made.rows, made.diagnosis]

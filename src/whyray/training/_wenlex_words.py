@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +38,11 @@ class Known:
     z: Tensor
     group: Tensor
     stated: Mapping[str, Tensor]
+
+    def to(self, device: str) -> Known:
+        """The same, with its tensors on a device."""
+        stated = {name: states.to(device) for name, states in self.stated.items()}
+        return replace(self, z=self.z.to(device), group=self.group.to(device), stated=stated)
 
     @property
     def diagnosis(self) -> Tensor:

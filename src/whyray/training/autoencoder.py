@@ -197,6 +197,7 @@ def finished(task: AutoencoderTask, trained: Trained, out: Path, report: Report 
     plan = task.plan
     module = task.build().eval()
     module.load_state_dict(widened(halved(trained.weights)))
+    module.to(plan.loop.device)
     facts = {
         "name": plan.name,
         "architecture": dict(plan.architecture),

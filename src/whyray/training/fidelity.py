@@ -35,10 +35,10 @@ def logits_before_and_after(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Logits ``[n, f]`` of pictures and of their reconstructions, and (MAE, SSIM) of each ``[n, 2]`` in grey 0..1."""
     before, after, errors = [], [], []
-    wanted = classifier.card.preparation
+    wanted, device = classifier.card.preparation, next(module.parameters()).device
     for start in range(0, len(pictures), BATCH):
         with torch.inference_mode():
-            grey = sized(as_pixels(pictures[start : start + BATCH]), preparation.size)
+            grey = sized(as_pixels(pictures[start : start + BATCH]), preparation.size).to(device)
             made = to_grey(module(from_grey(grey, preparation)).float(), preparation).clamp(0, 1)
             pair = [classifier.logits(from_grey(sized(g, wanted.size), wanted)) for g in (grey, made)]
         before.append(pair[0].double().cpu().numpy())

@@ -201,6 +201,7 @@ def new_vision(plan: NlePlan) -> nn.Module:
 def forced(probabilities: Tensor, states: Tensor) -> Tensor:
     """Labels in place of predictions where they are known. ``states [b, f]`` of 0, 1, 2 and -1; ``[b, f]`` or
     ``[b, 3 f]`` probabilities, of which uncertain counts as a half in the former."""
+    states = states.to(probabilities.device)
     known = states >= 0
     if probabilities.shape[-1] == states.shape[-1]:
         return torch.where(known, states.clamp(min=0).float() / 2, probabilities)

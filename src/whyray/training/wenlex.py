@@ -75,10 +75,11 @@ class WenlexTask(Task):
         report: Report | None = None,
     ) -> None:
         self.plan, self.classifier, self.cache, self.activations = plan, classifier, cache, activations
-        self.coder = load_coder(expanded(plan.text))
-        self.known = known_of(plan, self.coder, classifier.findings)
-        count = len(self.known.diagnoses)
-        self.heads = heads(self.coder, self.known.z, self.known.diagnosis, count, plan.corpus, plan.loop.seed)
+        self.coder, device = load_coder(expanded(plan.text)), plan.loop.device
+        self.coder.module.to(device)
+        known = known_of(plan, self.coder, classifier.findings)
+        made = heads(self.coder, known.z, known.diagnosis, len(known.diagnoses), plan.corpus, plan.loop.seed)
+        self.known, self.heads = known.to(device), made.to(device)
         self.measures: Measures | None = None
         self.train = self.split("train", report)
         self.val = self.split("val", report)
@@ -87,7 +88,7 @@ class WenlexTask(Task):
             for name, split in (("train", self.train), ("val", self.val))
             if plan.joint
         ]
-        self.columns = torch.tensor([classifier.findings.index(d) for d in self.known.diagnoses])
+        self.columns = torch.tensor([classifier.findings.index(d) for d in self.known.diagnoses], device=device)
         self.about = {
             **plan.settings,
             "fingerprint": classifier.fingerprint,
@@ -127,6 +128,7 @@ class WenlexTask(Task):
         plan = self.plan
         seed = [plan.loop.seed, 4, epoch]
         batch = batch_of(examples, self.train.asked.called, len(plan.audiences), plan.labels, seed)
+        batch = batch.to(plan.loop.device)
         through = plan.through == "words" and epoch >= plan.latent * plan.loop.epochs
         matched = epoch < plan.matched * plan.loop.epochs
         found = self.terms(module, batch, through=through, matched=matched)
@@ -139,7 +141,7 @@ class WenlexTask(Task):
     def terms(self, module: Parts, batch: Batch, *, through: bool, matched: bool = False) -> dict[str, Tensor]:
         """Each term of the loss on a batch of training pictures."""
         plan, terms = self.plan, {}
-        target, probabilities = self.train.read(batch.rows)
+        target, probabilities = (seen.to(plan.loop.device) for seen in self.train.read(batch.rows))
         features, read = target, probabilities
         if module.vision is not None:
             features, logits = seeing(
@@ -186,7 +188,7 @@ class WenlexTask(Task):
             terms["alignment"] = losses.alignment(self.heads["diagnosis"](z), batch.diagnosis, p, plan.certainty)
         for name, wanted in (("side", asked.sides), ("severity", asked.severities)):
             if getattr(plan.terms, name):
-                terms[name] = losses.stated(self.heads[name](z), torch.from_numpy(wanted[batch.places]))
+                terms[name] = losses.stated(self.heads[name](z), torch.from_numpy(wanted[batch.places]).to(z.device))
         return terms
 
     def group(self, batch: Batch) -> Tensor:
@@ -196,7 +198,8 @@ class WenlexTask(Task):
     def _matching(self, z: Tensor, batch: Batch) -> Tensor:
         """The nearest examples that state what the evidence says."""
         asked, places = self.train.asked, batch.places
-        wanted = {"side": torch.from_numpy(asked.sides[places]), "severity": torch.from_numpy(asked.severities[places])}
+        parts = {"side": asked.sides, "severity": asked.severities}
+        wanted = {name: torch.from_numpy(part[places]).to(z.device) for name, part in parts.items()}
         return losses.matching(z, self.known.z, self.known.fitting(self.group(batch), wanted))
 
     def _plausible(self, module: Parts, z: Tensor, group: Tensor) -> Tensor:
@@ -227,7 +230,7 @@ class WenlexTask(Task):
                 made = self.classifier.run(x, ("features",))[1]["features"]
             else:
                 made = seeing(self.classifier, module.vision, x)[0]
-        scale = measures.mean, measures.std
+        scale = measures.mean.to(made), measures.std.to(made)
         return losses.reconstruction(made.float(), target[rows], *scale, centred=plan.centred, cells=plan.cells)
 
     def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
