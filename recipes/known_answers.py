@@ -1,6 +1,6 @@
 """A network that knows what was planted, so that what patterns find can be held against an answer that is known.
 
-    python recipes/known_answers.py -o OUT [--train 9000] [--epochs 18] [--processes 2]
+    python recipes/known_answers.py -o OUT [--train 9000] [--epochs 18 24 34 7] [--processes 2] [--device cuda]
 
 ``mini`` is near chance for most findings of a phantom, and nothing can be read out of a network that is not in it. This
 one begins with its weights, sees phantoms only, at 320 pixels a side, and beside the labels is told how full of each
@@ -134,20 +134,21 @@ class KnownAnswers(ClassifierTask):
         """Cross-entropy of the labels, and the squared error of each cell against its share."""
         pixels, shares = self.shown(examples, epoch)
         x = augmented(pixels, draws(self.plan.loop.seed, epoch, examples), pixels.shape[-1], self.plan.augment)
-        maps = _maps(module, ((x - MEAN) / STD).contiguous(memory_format=torch.channels_last))
+        x = ((x - MEAN) / STD).to(self.plan.loop.device, memory_format=torch.channels_last)
+        maps = _maps(module, x)
         cells = torch.einsum("bdhw,fd->bfhw", maps, module.classifier.weight.float())  # type: ignore[union-attr]
-        logits = cells.mean((2, 3)) * self.scale + module.classifier.bias  # type: ignore[union-attr, operator]
-        whole = masked_bce(logits, torch.from_numpy(self.train.labels[np.asarray(examples)]))
+        logits = cells.mean((2, 3)) * self.scale.to(x.device) + module.classifier.bias  # type: ignore[union-attr, operator]
+        whole = masked_bce(logits, torch.from_numpy(self.train.labels[np.asarray(examples)]).to(x.device))
         return self._located(cells, shares) + self.loudness(epoch) * whole
 
     def _located(self, cells: Tensor, shares: Tensor) -> Tensor:
         """The cells' error: 1 of a later leg is that of maps of nothing."""
         told = self._filled(shares, cells.shape[-1])
-        weights = torch.where(told > 0, self.rarity[:, None, None], 1.0)
-        errors = weights * (cells - told) ** 2
+        weights = torch.where(told > 0, self.rarity[:, None, None], 1.0).to(cells.device)
+        errors = weights * (cells - told.to(cells.device)) ** 2
         if self.begin is None:
             return PLACES * errors.mean() / weights.mean()
-        return (errors.mean((0, 2, 3)) / self.blind).mean()
+        return (errors.mean((0, 2, 3)) / self.blind.to(cells.device)).mean()
 
     def _filled(self, shares: Tensor, cells: int) -> Tensor:
         """How full cells are, ``cells`` a side, 0..1, from shares of stored ones ``[b, f, c, c]``."""
@@ -159,7 +160,8 @@ class KnownAnswers(ClassifierTask):
         for x in batches(self.val.pictures, self.plan):
             with torch.inference_mode():
                 pooled = _maps(module, x).mean((2, 3))
-                logits.append(pooled @ (self.scale[:, None] * module.classifier.weight).T)  # type: ignore[operator]
+                weight = self.scale.to(pooled.device)[:, None] * module.classifier.weight  # type: ignore[operator]
+                logits.append((pooled @ weight.T).cpu())
             check()
         found = torch.cat(logits).double().numpy()
         mean = mean_aucs(self.plan, found, self.val)["auc"]
@@ -167,7 +169,7 @@ class KnownAnswers(ClassifierTask):
 
     def folded(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights of the plain network: its head with the scale in it."""
-        return {**weights, "classifier.weight": weights["classifier.weight"] * self.scale[:, None]}
+        return {**weights, "classifier.weight": weights["classifier.weight"].cpu() * self.scale[:, None]}
 
 
 class Pieces(KnownAnswers):
@@ -230,7 +232,7 @@ def _median(values: Tensor) -> Tensor:
 
 def _maps(module: nn.Module, x: Tensor) -> Tensor:
     """The last map ``[b, d, h, w]``, float32."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=torch.is_grad_enabled()):
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=torch.is_grad_enabled()):
         maps: Tensor = module.last_relu(module.features(x))  # type: ignore[operator]
     return maps.float()
 
@@ -262,6 +264,7 @@ def main(argv: Sequence[str] | None = None) -> tuple[KnownAnswers, Path]:
     parser.add_argument("--val", type=int, default=300)
     parser.add_argument("--epochs", type=int, nargs=4, default=(18, 24, 34, 7), help="of each leg")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="where it is trained: cpu, cuda")
     asked = parser.parse_args(argv)
     torch.set_num_threads(asked.processes)
 
@@ -273,7 +276,8 @@ def main(argv: Sequence[str] | None = None) -> tuple[KnownAnswers, Path]:
 
     val = draw(FIRST["val"], asked.val)
     seen = draw(FIRST["train"], asked.train, MORE[0])
-    loops = [LoopPlan(e, precision="bfloat16", every=2, **of) for e, of in zip(asked.epochs, LOOPS, strict=True)]
+    fixed: dict[str, Any] = {"precision": "bfloat16", "every": 2, "device": asked.device}
+    loops = [LoopPlan(e, **fixed, **of) for e, of in zip(asked.epochs, LOOPS, strict=True)]
     task = KnownAnswers(plan_of(loops[0], (224, SIZE, SIZE)), seen, val)
     legs = [train(task, loops[0], asked.out / "leg-1", told)]
     seen = draw(FIRST["train"] + asked.train, asked.train, MORE[1])
