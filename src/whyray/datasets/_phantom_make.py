@@ -82,10 +82,10 @@ def phantom(
     one finding of the largest severity; ``size`` is 64 to 1024 pixels.
     Raises UnknownName for a finding that cannot be planted, SettingError for a value out of range.
     """
-    wanted, further = check_wanted(n, size, plant or {})
-    severities, shown = severities_of(n, wanted, without, shortcut)
-    further = {f: rest for f, rest in further.items() if f in severities}
-    return _made(n, size, severities, shortcut if shown else None, further)
+    check_case(n, size)
+    wanted = severities_wanted(plant or {})
+    severities, shown = severities_of(n, {f: several[0] for f, several in wanted.items()}, without, shortcut)
+    return _made(n, size, severities, shortcut if shown else None, {f: rest for f, (_, *rest) in wanted.items()})
 
 
 def labels_of(severities: Mapping[str, float]) -> dict[str, float]:
@@ -202,21 +202,24 @@ def plantable(name: str) -> str:
     return found
 
 
-def check_wanted(n: int, size: int, plant: Planted) -> tuple[dict[str, float], dict[str, tuple[float, ...]]]:
-    """Planted finding -> its severity, and those of its further lesions, the largest first."""
+def check_case(n: int, size: int) -> None:
     if not 0 <= n < 2**31:
         raise SettingError(f"phantom case {n} was asked for; cases are numbered from 0 to 2147483647")
     if not 64 <= size <= 1024:
         raise SettingError(f"a phantom of {size} pixels was asked for; 64 to 1024 can be made")
-    wanted: dict[str, float] = {}
-    further: dict[str, tuple[float, ...]] = {}
-    for name, given in plant.items():
-        finding, several = plantable(name), sorted(np.atleast_1d(given).tolist(), reverse=True)
-        for severity in several:
-            if not 0 <= severity <= 1:
-                raise SettingError(f"severity {severity} of {finding} was asked for; it goes from 0 to 1")
-        if not several or (len(several) > 1 and finding not in SEVERAL):
-            wanted_of = "one severity or more" if finding in SEVERAL else "one severity"
-            raise SettingError(f"{len(several)} lesions of {finding} were asked for; give {wanted_of}")
-        wanted[finding], further[finding] = several[0], tuple(several[1:])
-    return wanted, further
+
+
+def severities_wanted(plant: Planted) -> dict[str, list[float]]:
+    """Planted finding -> the severity of each lesion, the largest first."""
+    return {plantable(name): _each(plantable(name), given) for name, given in plant.items()}
+
+
+def _each(finding: str, given: float | Sequence[float]) -> list[float]:
+    several: list[float] = sorted(np.atleast_1d(given).tolist(), reverse=True)
+    for severity in several:
+        if not 0 <= severity <= 1:
+            raise SettingError(f"severity {severity} of {finding} was asked for; it goes from 0 to 1")
+    if not several or (len(several) > 1 and finding not in SEVERAL):
+        remedy = "give one severity or more" if finding in SEVERAL else "give one severity"
+        raise SettingError(f"{len(several)} lesions of {finding} were asked for; {remedy}")
+    return several

@@ -24,7 +24,17 @@ from ..contracts import Dataset
 from ..errors import DataError, SettingError
 from ..types import Case, Radiograph, Region, View, content
 from ._phantom_factors import PHANTOM_VERSION, PREVALENCE
-from ._phantom_make import FINDINGS, Phantom, Planted, Shortcut, check_wanted, labels_of, phantom, severities_of
+from ._phantom_make import (
+    FINDINGS,
+    Phantom,
+    Planted,
+    Shortcut,
+    check_case,
+    labels_of,
+    phantom,
+    severities_of,
+    severities_wanted,
+)
 from ._tables import box_around
 
 __all__ = [
@@ -57,7 +67,8 @@ def phantom_case(
     ``facts`` holds the factors, ``sentences`` (what each sentence of the report claims) and ``severities``.
     """
     make = partial(phantom, n, without=tuple(without), plant=dict(plant or {}), shortcut=shortcut)
-    wanted, _ = check_wanted(n, size, plant or {})
+    check_case(n, size)
+    wanted = {finding: several[0] for finding, several in severities_wanted(plant or {}).items()}
     severities = severities_of(n, wanted, without, shortcut)[0]
     told = _Told(partial(make, size=64))  # words and places do not depend on the size
     return Case(
