@@ -35,7 +35,8 @@ def logits_before_and_after(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Logits ``[n, f]`` of pictures and of their reconstructions, and (MAE, SSIM) of each ``[n, 2]`` in grey 0..1."""
     before, after, errors = [], [], []
-    wanted, device = classifier.card.preparation, next(module.parameters()).device
+    wanted = classifier.card.preparation
+    device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
     for start in range(0, len(pictures), BATCH):
         with torch.inference_mode():
             grey = sized(as_pixels(pictures[start : start + BATCH]), preparation.size).to(device)
