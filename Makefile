@@ -9,7 +9,7 @@ demo: .venv/.core
 	@$(BIN)/whyray explain examples/phantom.png -o demo
 
 test: .venv/.dev
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
 
 test-slow: .venv/.dev
 	$(BIN)/python -m pytest -m slow
