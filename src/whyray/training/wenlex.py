@@ -230,7 +230,7 @@ class WenlexTask(Task):
                 made = self.classifier.run(x, ("features",))[1]["features"]
             else:
                 made = seeing(self.classifier, module.vision, x)[0]
-        scale = measures.mean.to(made), measures.std.to(made)
+        scale = measures.mean.to(made.device), measures.std.to(made.device)
         return losses.reconstruction(made.float(), target[rows], *scale, centred=plan.centred, cells=plan.cells)
 
     def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
