@@ -78,12 +78,12 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> 
 
 
 def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As artefacts store them: on the CPU, float16 where that can hold the numbers."""
+    """As artefacts store them: float16, where that can hold the numbers."""
     import torch
 
     most = torch.finfo(torch.float16).max
     small = {k: v.is_floating_point() and bool((v.abs() <= most).all()) for k, v in tensors.items()}
-    return {k: (v.half() if small[k] else v).cpu() for k, v in tensors.items()}
+    return {k: v.half() if small[k] else v for k, v in tensors.items()}
 
 
 def widened(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -72,7 +71,7 @@ def finished(task: NleTask, trained: Trained, out: Path, report: Report | None =
         },
     }
     kind = KINDS[task.plan.architecture["network"], task.plan.audience]
-    return save_artefact(out, Artefact(kind, fingerprint, tensors(task, module.cpu()), facts))
+    return save_artefact(out, Artefact(kind, fingerprint, tensors(task, module), facts))
 
 
 def tensors(task: NleTask, module: nn.Module) -> dict[str, Tensor]:
@@ -141,13 +140,7 @@ def _classifier(task: NleTask, module: nn.Module, trained: Trained, out: Path) -
     architecture = {**plan.vision, "states": 3}
     preparation = Preparation(size=(plan.size, plan.size), mean=(MEAN,), std=(STD,))
     fitted = Fitted(
-        ThreeStates(copy.deepcopy(vision).cpu()),
-        architecture,
-        preparation,
-        PAPER,
-        embedded["train"],
-        embedded["val"],
-        logits["val"],
+        ThreeStates(vision), architecture, preparation, PAPER, embedded["train"], embedded["val"], logits["val"]
     )
     settings = ClassifierPlan(
         plan.name,

@@ -124,7 +124,7 @@ def written_classifier(
     seen = [_embedded(classifier, module, pictures) for pictures in splits]
     architecture: dict[str, Any] = json.loads(classifier.architecture)
     fitted = Fitted(
-        copy.deepcopy(module).cpu(),
+        module,
         architecture,
         classifier.card.preparation,
         "WeNLEX, in-model (arXiv 2603.18752)",

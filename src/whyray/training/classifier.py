@@ -181,7 +181,7 @@ def finished(task: ClassifierTask, trained: Trained, out: Path) -> Path:
     known, _ = _embedded(module, task.train, plan)
     embedded, logits = _embedded(module, task.val, plan)
     preparation = Preparation(size=(plan.size, plan.size), mean=(MEAN,), std=(STD,))
-    fitted = Fitted(module.cpu(), plan.architecture, preparation, PAPER, known, embedded, logits)
+    fitted = Fitted(module, plan.architecture, preparation, PAPER, known, embedded, logits)
     return write_bundle(plan, (task.train, task.val), trained, fitted, out)
 
 
