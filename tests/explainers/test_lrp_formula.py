@@ -17,6 +17,7 @@ from whyray.errors import SettingError, UnmetNeed
 from whyray.explainers._lrp_rules import inner
 from whyray.explainers.lrp import Lrp, Named
 from whyray.models.timm_ import network
+from whyray.networks.resnet import ResNet
 
 FINDINGS = ["mass", "edema", "hernia"]
 
@@ -204,6 +205,19 @@ def test_networks_of_timm_account_for_every_logit(name: str) -> None:
         net.train()(torch.rand(4, 1, 64, 64))
     for made in explained(net.eval(), 64).values():
         assert abs(made.checks["conservation_gap"]) < 1e-4 and np.abs(made.values).max() > 1e-9
+
+
+def test_a_picture_beside_its_surround_accounts_for_every_logit() -> None:
+    torch.manual_seed(0)
+    net = ResNet(3, blocks=(1, 1), stem=8, expansion=1, stride=2, surround=(5, 13))
+    with torch.no_grad():
+        net.train()(torch.rand(4, 1, 64, 64))
+    model = whyray.wrap(net.eval(), findings=FINDINGS, size=64, channels=1)
+    (made,) = Lrp().explain(model, whyray.testing.sample_radiographs(1), FINDINGS, Context())
+    assert len(made) == 3
+    for each in made.values():
+        assert isinstance(each, whyray.Attribution)
+        assert abs(each.checks["conservation_gap"]) < 1e-4 and np.abs(each.values).max() > 1e-9
 
 
 class Attention(nn.Module):

@@ -66,13 +66,26 @@ def test_calibration_is_not_part_of_the_fingerprint(module: DenseNet, tmp_path: 
     assert first.fingerprint == other.fingerprint != moved.fingerprint
 
 
-def test_resnet_bundle(tmp_path: Path) -> None:
-    settings = {"network": "resnet", "blocks": [1, 1], "stem": 8}
-    module = ResNet(1, blocks=(1, 1), stem=8)
-    classifier = save_bundle(tmp_path / "model.json", module, Config(settings, ("mass",)), CARD)
+@pytest.mark.parametrize(
+    ("further", "shape"), [({}, (1, 64, 6, 6)), ({"expansion": 1, "stride": 2, "surround": [5, 9]}, (1, 16, 12, 12))]
+)
+def test_resnet_bundle(further: dict[str, Any], shape: tuple[int, ...], tmp_path: Path) -> None:
+    settings = {"network": "resnet", "blocks": [1, 1], "stem": 8, **further}
+    module = ResNet(1, blocks=(1, 1), stem=8, **further)
+    save_bundle(tmp_path / "model.json", module, Config(settings, ("mass",)), CARD)
+    classifier = load_bundle(tmp_path)
     logits, taps = classifier.run(torch.rand(1, 1, 48, 48), ("features",))
-    assert taps["features"].shape == (1, 64, 6, 6)
+    assert taps["features"].shape == shape
     assert torch.allclose(classifier.head("features", taps["features"]), logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"expansion": 2}, {"stride": 3}, {"surround": [4]}, {"surround": 5}])
+def test_a_resnet_that_cannot_be_is_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
+    settings = {"network": "resnet", "blocks": [1, 1], "stem": 8}
+    save_bundle(tmp_path / "model.json", ResNet(1, blocks=(1, 1), stem=8), Config(settings, ("mass",)), CARD)
+    edited(lambda d: d["architecture"].update(wrong))(tmp_path)
+    with pytest.raises(WeightsError, match="architecture"):
+        load_bundle(tmp_path)
 
 
 def test_a_network_that_is_not_the_one_declared(module: DenseNet, tmp_path: Path) -> None:

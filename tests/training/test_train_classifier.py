@@ -25,7 +25,7 @@ from whyray.training.classifier import balance, masked_bce, new_network, train_c
 from whyray.training.evaluate import evaluate_classifier
 from whyray.training.examples import labels_of, with_parents
 from whyray.training.measure import card_page
-from whyray.training.plan import Source, load_plan, plan_from
+from whyray.training.plan import ClassifierPlan, Source, load_plan, plan_from
 from whyray.training.recipe import run_recipe
 from whyray.types import Case, Radiograph
 
@@ -90,6 +90,21 @@ def test_run_again_it_ends_at_once_and_makes_the_same(stack: Path) -> None:
 def test_straight_through_twice_gives_the_same_weights(stack: Path, tmp_path: Path) -> None:
     run_recipe(stack / "r.toml", tmp_path)
     assert load_bundle(tmp_path / "classifier").fingerprint == trained(stack).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("architecture", "says"),
+    [
+        ({"network": "vgg"}, "known: densenet, resnet"),
+        ({"network": "densenet", "stride": 2}, "known: growth, blocks, stem, bottleneck"),
+        ({"network": "resnet", "expansion": 2}, r"expansion \(1, 4\)"),
+        ({"network": "resnet", "surround": [4]}, "odd widths"),
+    ],
+)
+def test_a_network_that_cannot_be_made_is_refused_with_what_can(architecture: dict[str, object], says: str) -> None:
+    source = Source("phantom:train=1,val=1,size=64", "phantom")
+    with pytest.raises(SettingError, match=says):
+        new_network(ClassifierPlan("x", ("mass",), (source,), architecture))
 
 
 def test_an_unknown_stage_is_refused(stack: Path) -> None:

@@ -23,7 +23,7 @@ from whyray.training._nle_measure import SIDES, ZONES, _named, _shuffled
 from whyray.training._nle_pairs import LABELS, Pair, pairs_of, states_of
 from whyray.training._nle_pretrained import fill
 from whyray.training.artefact_card import artefact_page
-from whyray.training.nle import NleTask, balance, forced, plan_from, train_nle
+from whyray.training.nle import NleTask, balance, forced, new_vision, plan_from, train_nle
 from whyray.types import Case
 
 SIZES = {"dpt": {"layers": 1, "heads": 2}, "ratchet": {"layers": 1, "heads": 2}, "tienet": {"hidden": 16}}
@@ -123,6 +123,12 @@ def test_a_generator_for_lay_readers_is_one_of_its_own(tmp_path: Path) -> None:
     picture, spec = whyray.testing.sample_radiographs(1)[0], f"ratchet:sentences={folder},longest=12,uncalled=true"
     made = whyray.explain(mini, picture, findings=["mass"], explainers=["gradcam", spec], audience="lay")
     assert made["mass", spec].audience == "lay"  # type: ignore[union-attr]
+
+
+def test_a_network_that_no_generator_reads_is_refused() -> None:
+    plan = plan_from(table("dpt", vision={"network": "resnet", "blocks": [1, 1], "stem": 4}))
+    with pytest.raises(SettingError, match=r"vision\.network = 'resnet'; known: densenet"):
+        new_vision(plan)
 
 
 def test_what_a_clinician_wrote_is_not_taught_as_lay(tmp_path: Path) -> None:

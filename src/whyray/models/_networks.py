@@ -21,7 +21,8 @@ from ._torch import Wiring
 SETTINGS: dict[str, dict[str, bool]] = {
     "densenet": {"channels": False, "growth": False, "blocks": True, "stem": False, "bottleneck": False}
     | {"states": False},
-    "resnet": {"channels": False, "blocks": True, "stem": False},
+    "resnet": {"channels": False, "blocks": True, "stem": False, "expansion": False, "stride": False}
+    | {"surround": True},
     "clip_vit": dict.fromkeys(("channels", "size", "patch", "width", "depth", "heads", "projection", "hidden"), False),
 }
 MOST = 4096
@@ -53,7 +54,10 @@ def _made(network: str, settings: Mapping[str, object], outputs: int) -> nn.Modu
     if "states" in settings:
         raise WeightsError(f"the card's architecture has states = {settings['states']}; known: 3, or none")
     makers: dict[str, Callable[..., nn.Module]] = {"densenet": DenseNet, "resnet": ResNet, "clip_vit": TowerClassifier}
-    return makers[network](outputs, **settings)
+    try:
+        return makers[network](outputs, **settings)
+    except (KeyError, ValueError) as error:  # a number that this network cannot be made with
+        raise WeightsError(f"the card's architecture is not one of a {network}: {dict(settings)} ({error})") from None
 
 
 def wiring(module: nn.Module) -> Wiring:

@@ -97,7 +97,16 @@ class DenseNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(width, findings)
 
+    def maps(self, x: Tensor) -> Tensor:
+        """The last map."""
+        out: Tensor = self.last_relu(self.features(x))
+        return out
+
+    @property
+    def head(self) -> nn.Linear:
+        """What reads the pooled map."""
+        return self.classifier
+
     def forward(self, x: Tensor) -> Tensor:
-        maps = self.last_relu(self.features(x))
-        logits: Tensor = self.classifier(self.dropout(self.pool(maps).flatten(1)))
+        logits: Tensor = self.classifier(self.dropout(self.pool(self.maps(x)).flatten(1)))
         return logits

@@ -22,7 +22,7 @@ from ..types import Report
 from ._nle_measure import measured
 from ._nle_pairs import LABELS, Pair
 from ._nle_score import score_of, written
-from .classifier import MEAN, PAPER, STD
+from .classifier import MEAN, PAPERS, STD
 from .finish import Fitted, write_bundle
 from .loop import Trained
 from .plan import ClassifierPlan
@@ -140,7 +140,13 @@ def _classifier(task: NleTask, module: nn.Module, trained: Trained, out: Path) -
     architecture = {**plan.vision, "states": 3}
     preparation = Preparation(size=(plan.size, plan.size), mean=(MEAN,), std=(STD,))
     fitted = Fitted(
-        ThreeStates(vision), architecture, preparation, PAPER, embedded["train"], embedded["val"], logits["val"]
+        ThreeStates(vision),
+        architecture,
+        preparation,
+        PAPERS["densenet"],
+        embedded["train"],
+        embedded["val"],
+        logits["val"],
     )
     settings = ClassifierPlan(
         plan.name,

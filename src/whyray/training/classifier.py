@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["ClassifierPlan", "ClassifierTask", "load_plan", "train_classifier"]
 
 MEAN, STD = 0.5, 0.25
-PAPER = "DenseNet: Huang et al., CVPR 2017"
+RESNET = "blocks, stem, expansion (1, 4), stride (2, 4), surround (odd widths)"
+PAPERS = {"densenet": "DenseNet: Huang et al., CVPR 2017", "resnet": "ResNet: He et al., CVPR 2016"}
 
 
 def train_classifier(
@@ -129,14 +130,17 @@ def balance(labels: NDArray[np.float32], weighting: float) -> Tensor | None:
 def new_network(plan: ClassifierPlan) -> nn.Module:
     """An untrained network as the plan says. Raises SettingError for one whyray does not have."""
     from ..networks.densenet import DenseNet
+    from ..networks.resnet import ResNet
 
+    networks = {"densenet": (DenseNet, "growth, blocks, stem, bottleneck"), "resnet": (ResNet, RESNET)}
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in plan.architecture.items()}
-    if settings.pop("network", None) != "densenet":
-        raise SettingError(f"architecture.network = {plan.architecture.get('network')!r}; known: densenet")
+    name = settings.pop("network", None)
+    if name not in networks:
+        raise SettingError(f"architecture.network = {name!r}; known: {', '.join(networks)}")
+    network, known = networks[name]
     try:
-        module = DenseNet(len(plan.findings), dropout=plan.dropout, **settings)  # type: ignore[arg-type]
-    except TypeError:
-        known = "growth, blocks, stem, bottleneck"
+        module: nn.Module = network(len(plan.findings), dropout=plan.dropout, **settings)
+    except (TypeError, KeyError, ValueError):
         raise SettingError(f"architecture = {dict(plan.architecture)}; known: {known}") from None
     if plan.init:
         from .transfer import start_from
@@ -181,21 +185,19 @@ def finished(task: ClassifierTask, trained: Trained, out: Path) -> Path:
     known, _ = _embedded(module, task.train, plan)
     embedded, logits = _embedded(module, task.val, plan)
     preparation = Preparation(size=(plan.size, plan.size), mean=(MEAN,), std=(STD,))
-    fitted = Fitted(module, plan.architecture, preparation, PAPER, known, embedded, logits)
+    paper = PAPERS[plan.architecture["network"]]
+    fitted = Fitted(module, plan.architecture, preparation, paper, known, embedded, logits)
     return write_bundle(plan, (task.train, task.val), trained, fitted, out)
 
 
-def _embedded(module: nn.Module, examples: Examples, plan: ClassifierPlan) -> tuple[Tensor, NDArray[np.float64]]:
+def _embedded(module: Any, examples: Examples, plan: ClassifierPlan) -> tuple[Tensor, NDArray[np.float64]]:
     """(embeddings ``[n, d]``, logits ``[n, f]``) in float32."""
-    from ..networks.densenet import DenseNet
-
-    assert isinstance(module, DenseNet)
     rows, logits = [], []
     with torch.inference_mode():
         for x in batches(examples.pictures, plan):
-            pooled = module.pool(module.last_relu(module.features(x))).flatten(1)
+            pooled = module.maps(x).mean((2, 3))
             rows.append(pooled.cpu())
-            logits.append(module.classifier(pooled).cpu())
+            logits.append(module.head(pooled).cpu())
     return torch.cat(rows), torch.cat(logits).double().numpy()
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nf
 
 from ..contracts import Classifier
+from ..errors import SettingError
 from ..models._narrators import Sentences, build, prompt
 from ..networks.three_states import by_state
 from ..text.bpe import BytePairs, learned
@@ -191,6 +192,8 @@ def new_vision(plan: NlePlan) -> nn.Module:
     from .classifier import new_network
     from .plan import ClassifierPlan
 
+    if plan.vision.get("network") != "densenet":
+        raise SettingError(f"vision.network = {plan.vision.get('network')!r}; known: densenet")
     three = tuple(f"{finding} {state}" for finding in plan.findings for state in ("negative", "uncertain", "positive"))
     settings = ClassifierPlan(plan.name, plan.findings, plan.data, plan.vision)
     object.__setattr__(settings, "findings", three)

@@ -11,7 +11,8 @@ from ..errors import MissingExtra, SettingError
 from ..io.weights import load_weights
 from ..models._store import read_card
 
-FIRST = "features.conv0.weight"
+FIRST = ("features.conv0.weight", "conv1.weight")  # of a DenseNet, of a ResNet
+HEADS = ("classifier.", "fc.")
 
 
 def start_from(module: nn.Module, init: str, findings: Sequence[str]) -> None:
@@ -22,7 +23,7 @@ def start_from(module: nn.Module, init: str, findings: Sequence[str]) -> None:
     """
     same = _findings(init) == list(findings)
     tensors = _grey(_tensors(init), module.state_dict())
-    mine = {k: v for k, v in module.state_dict().items() if same or not k.startswith("classifier.")}
+    mine = {k: v for k, v in module.state_dict().items() if same or not k.startswith(HEADS)}
     fits = {k: tensors[k].to(v.dtype) for k, v in mine.items() if k in tensors and tensors[k].shape == v.shape}
     if len(fits) < 0.9 * len(mine):
         first = next(k for k in mine if k not in fits)
@@ -53,7 +54,8 @@ def _tensors(init: str) -> Mapping[str, Tensor]:
 
 def _grey(tensors: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> dict[str, Tensor]:
     out = dict(tensors)
-    first, want = out.get(FIRST), mine.get(FIRST)
-    if first is not None and want is not None and first.ndim == 4 and first.shape[1] == 3 and want.shape[1] == 1:
-        out[FIRST] = first.sum(1, keepdim=True)
+    for name in FIRST:
+        first, want = out.get(name), mine.get(name)
+        if first is not None and want is not None and first.ndim == 4 and first.shape[1] == 3 and want.shape[1] == 1:
+            out[name] = first.sum(1, keepdim=True)
     return out
