@@ -1,0 +1,260 @@
+"""A network that knows nodules, the one finding of a phantom that the network of ``known_answers.py`` does not know.
+
+    python recipes/known_nodules.py -o OUT [--train 8000] [--epochs 32 3] [--processes 2] [--device cuda]
+
+A nodule is a few pixels wide, and a network whose first layers keep one pixel in sixteen hardly learns to tell it from
+a vessel or from a crossing of ribs. This one begins at every second pixel, sees beside the picture what it differs by
+from its surround, and is told of each cell whether it lies in a nodule, on pieces of phantoms that have up to eight of
+them.
+Two legs, each with checkpoints of its own in OUT. The first learns to find: focal loss of the cells. It leaves cells
+that all tell a little, and their mean tells nothing; so the second teaches the last block, alone, to tell how sure the
+first one is, which is 0 nearly everywhere: the logit, a mean over all cells, is then made of nodules. OUT is a model as
+any other (``-m OUT``); the commands that make its bank and measure it are in docs/benchmark-patterns.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as nf
+
+from whyray.datasets.phantom import FIRST, phantom
+from whyray.metrics.classification import auc
+from whyray.training.augment import Augment, augmented, draws
+from whyray.training.classifier import MEAN, STD, ClassifierTask, as_pixels, batches, finished
+from whyray.training.examples import Examples
+from whyray.training.finish import settings_of
+from whyray.training.loop import LoopPlan, train
+from whyray.training.plan import ClassifierPlan, Source
+
+SIZE = 320
+GRID = 40  # cells a side of the last map, and of the stored masks
+SIDE = SIZE // GRID
+AFTER = 20_000  # training phantoms left out before the first: those of known_answers.py
+MOST = {"atelectasis": 2, "mass": 1, "nodule": 8, "pneumothorax": 0, "support_devices": 1}  # lesions; 0: seldom one
+SELDOM = 0.3
+PIECE = 14  # cells a side of a piece
+EDGE = 1  # cells along the border of a piece that do not count: they do not see what is beside them
+AIMED = 0.7  # share of the pieces that are cut around a nodule, where there is one
+INSIDE = 0.4  # share of a cell in a nodule from which it is one
+FOCUS = 2.0  # exponent of the focal loss
+START = -4.0  # logit of a cell before anything is learned
+SURE, STEEP = 1.0, 4.0  # the cell's logit that is told as 0.5, and how steeply the telling rises there
+NETWORK: dict[str, Any] = {
+    "network": "resnet",
+    "expansion": 1,
+    "blocks": [1, 2, 2],
+    "stem": 24,
+    "stride": 2,
+    "surround": [13, 41],
+}
+LOGIT = 6.0  # what a nodule of ordinary size adds to the logit of a picture
+LOOPS: tuple[dict[str, Any], ...] = (  # of each leg
+    {"lr": 3e-3, "warmup": 0.05, "ema": 0.998, "clip": 2.0, "seed": 1},
+    {"lr": 2e-3, "warmup": 0.05, "ema": 0.99, "seed": 2},
+)
+
+
+def crowd(n: int) -> dict[str, list[float]]:
+    """Severities of the nodules that phantom ``n`` is given, and of what lies among them."""
+    rng = np.random.default_rng([n, 321])  # a stream of its own
+    given: dict[str, list[float]] = {}
+    for finding, most in MOST.items():
+        count = int(rng.integers(0, most, endpoint=True)) if most else int(rng.random() < SELDOM)
+        if count:
+            given[finding] = rng.random(count).tolist()
+    return given
+
+
+def drawn(n: int, crowded: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Phantom ``n`` with its crowd, or as it comes: pixels uint8 ``[SIZE, SIZE]``, label ``[1]``, how much of each cell
+    lies in a nodule (255 = all of it) uint8 ``[GRID, GRID]``."""
+    made = phantom(n, size=SIZE, plant=crowd(n) if crowded else {})
+    mask = made.masks.get("nodule", np.zeros((SIZE, SIZE), bool))
+    shares = mask.reshape(GRID, SIDE, GRID, SIDE).mean((1, 3))
+    pixels, shares = (np.rint(part * 255).astype(np.uint8) for part in (made.pixels, shares))
+    return pixels, np.float32([made.labels["nodule"]]), shares
+
+
+def examples(first: int, count: int, processes: int, crowded: bool) -> tuple[Examples, np.ndarray]:
+    """``count`` phantoms from ``first`` on, and their masks ``[n, GRID, GRID]``."""
+    alone = patch.dict(os.environ, OMP_NUM_THREADS="1")  # more threads a process only wait for each other
+    with alone, get_context("spawn").Pool(processes) as pool:
+        rows = pool.map(partial(drawn, crowded=crowded), range(first, first + count), chunksize=50)
+    pictures, labels, shares = (np.stack(part) for part in zip(*rows, strict=True))
+    return Examples(pictures, labels, tuple(f"phantom-{first + i}" for i in range(count)), np.zeros(count, int)), shares
+
+
+class Cells(ClassifierTask):
+    """What each cell tells, on pieces of phantoms. ``begin``: weights of the leg before; the first has none."""
+
+    def __init__(
+        self, plan: ClassifierPlan, train: Sequence[Any], val: Sequence[Any], begin: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.plan, self.begin = plan, begin
+        (self.train, self.shares), (self.val, self.val_shares) = train, val
+        self.about = {**settings_of(plan), "leg": type(self).__name__, "phantoms": len(self.train.pictures)}
+
+    def shown(self, examples: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
+        """A piece of each example, half of them mirrored: pixels ``[b, 1, s, s]``, shares of cells ``[b, c, c]``."""
+        pixels, shares = [], []
+        for i in examples:
+            rng = np.random.default_rng([self.plan.loop.seed, 3, epoch, i])
+            top, left = self._corner(self.shares[i], rng)
+            piece = self.train.pictures[i][top * SIDE :, left * SIDE :][: PIECE * SIDE, : PIECE * SIDE]
+            turn = slice(None, None, int(rng.choice([-1, 1])))
+            pixels.append(piece[:, turn])
+            shares.append(self.shares[i][top : top + PIECE, left : left + PIECE][:, turn])
+        return as_pixels(np.stack(pixels)), torch.from_numpy(np.stack(shares)).float() / 255
+
+    def _corner(self, shares: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+        """First row and column of a piece, in cells."""
+        corner = rng.integers(0, GRID - PIECE, 2, endpoint=True)
+        if shares.any() and rng.random() < AIMED:
+            inside = np.argwhere(shares)
+            corner = inside[rng.integers(len(inside))] - rng.integers(2, PIECE - 2, 2)
+        top, left = np.clip(corner, 0, GRID - PIECE).tolist()
+        return top, left
+
+    def seen(self, examples: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
+        """The network's input for some pieces, greys changed a little, and their shares."""
+        pixels, shares = self.shown(examples, epoch)
+        x = augmented(pixels, draws(self.plan.loop.seed, epoch, examples), pixels.shape[-1], self.plan.augment)
+        x = ((x - MEAN) / STD).to(self.plan.loop.device, memory_format=torch.channels_last)
+        return x, shares.to(self.plan.loop.device)
+
+    def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
+        """AUC of the strongest cell, and of the mean of all (what the logit is)."""
+        strongest, means = [], []
+        for x in batches(self.val.pictures, self.plan, 32):
+            with torch.inference_mode():
+                told = cells(module, x).flatten(1).double().cpu()
+            strongest.append(told.amax(1))
+            means.append(told.mean(1))
+            check()
+        labels = self.val.labels[:, 0]
+        return {"auc": auc(torch.cat(strongest).numpy(), labels), "mean": auc(torch.cat(means).numpy(), labels)}
+
+
+class Finding(Cells):
+    """The first leg: which cells lie in a nodule."""
+
+    def build(self) -> nn.Module:
+        """The plan's network; each cell begins by telling that it has none."""
+        module: Any = super().build()
+        nn.init.zeros_(module.head.weight)
+        nn.init.constant_(module.head.bias, START)
+        return module
+
+    def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
+        """Focal loss (Lin et al., ICCV 2017) of the cells, for each that lies in a nodule."""
+        x, shares = self.seen(examples, epoch)
+        return focal(inner(cells(module, x)), inner(shares))
+
+
+class Telling(Cells):
+    """The second leg: the last block learns to tell how sure a cell of the first leg is."""
+
+    def build(self) -> nn.Module:
+        """The network of the first leg, of which only the last block and the head's weights learn."""
+        assert self.begin is not None
+        module: Any = super().build()
+        module.load_state_dict(dict(self.begin))
+        self.first = copy.deepcopy(module).eval().to(self.plan.loop.device)
+        module.requires_grad_(False)
+        nn.init.zeros_(module.head.weight)
+        nn.init.zeros_(module.head.bias)
+        for part in (module.get_submodule(f"layer{module.stages}")[-1], module.head.weight):
+            part.requires_grad_(True)
+        return module
+
+    def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
+        """Squared error of what cells tell, over that of cells that tell nothing."""
+        x, _ = self.seen(examples, epoch)
+        with torch.no_grad():
+            sure = inner(torch.sigmoid(STEEP * (cells(self.first, x) - SURE)))
+        told = inner(cells(module.eval(), x))  # norms stay as the first leg left them
+        return ((told - sure) ** 2).sum() / (sure**2).sum().clamp(min=1)
+
+    def folded(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of the network whose logit a nodule of ordinary size moves by LOGIT."""
+        full = (self.val_shares / 255 >= INSIDE).mean((1, 2))  # share of the cells that should tell 1
+        ordinary = float(np.median(full[full > 0])) if full.any() else 1.0
+        return {**weights, "fc.weight": weights["fc.weight"] * (LOGIT / ordinary)}
+
+
+def cells(module: Any, x: Tensor) -> Tensor:
+    """What the head makes of each cell ``[b, h, w]``, float32."""
+    return torch.einsum("bdhw,d->bhw", module.maps(x).float(), module.head.weight[0]) + module.head.bias[0]
+
+
+def inner(values: Tensor) -> Tensor:
+    """Of a piece's cells ``[b, c, c]`` those that see what is around them."""
+    return values[:, EDGE:-EDGE, EDGE:-EDGE]
+
+
+def focal(logits: Tensor, shares: Tensor) -> Tensor:
+    """The focal loss for each cell that lies in a nodule; a cell that lies partly in one counts neither way."""
+    inside, outside, p = shares >= INSIDE, shares == 0, torch.sigmoid(logits)
+    missed = (inside * (1 - p) ** FOCUS * nf.softplus(-logits)).sum()
+    false = (outside * p**FOCUS * nf.softplus(logits)).sum()
+    return (missed + false) / inside.sum().clamp(min=1)
+
+
+def plan_of(loop: LoopPlan) -> ClassifierPlan:
+    """What it is trained by."""
+    return ClassifierPlan(
+        name="known-nodules",
+        findings=("nodule",),
+        data=(Source("phantom", "phantom", about="whyray phantoms, version 1", licence="Apache-2.0"),),
+        architecture=NETWORK,
+        loop=loop,
+        augment=Augment(rotate=0, zoom=0, aspect=0, shift=0, gamma=0.25, contrast=0.15, brightness=0.05),
+        size=SIZE,
+        stored=SIZE,
+        dropout=0.0,
+        licence="Apache-2.0",
+        limits=("Knows phantoms only; made to test explanations, never for radiographs.",),
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> tuple[Telling, Path]:
+    """The command line; returns what was trained on last, and the path of the model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--train", type=int, default=8000, help="phantoms")
+    parser.add_argument("--val", type=int, default=400)
+    parser.add_argument("--epochs", type=int, nargs=2, default=(32, 3), help="of each leg")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="where it is trained: cpu, cuda")
+    asked = parser.parse_args(argv)
+    torch.set_num_threads(asked.processes)
+
+    def told(done: int, total: int, facts: str) -> None:
+        print(done, total, facts, flush=True)
+
+    seen = examples(FIRST["train"] + AFTER, asked.train, asked.processes, crowded=True)
+    val = examples(FIRST["val"], asked.val, asked.processes, crowded=False)
+    fixed: dict[str, Any] = {"weight_decay": 0.02, "every": 4, "device": asked.device}
+    loops = [LoopPlan(e, **fixed, **of) for e, of in zip(asked.epochs, LOOPS, strict=True)]
+    first = train(Finding(plan_of(loops[0]), seen, val), loops[0], asked.out / "leg-1", told)
+    task = Telling(plan_of(loops[1]), seen, val, first.weights)
+    last = train(task, loops[1], asked.out / "leg-2", told)
+    whole = replace(last, weights=task.folded(last.weights), seconds=first.seconds + last.seconds)
+    return task, finished(task, whole, asked.out)
+
+
+if __name__ == "__main__":
+    main()

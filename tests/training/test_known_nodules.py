@@ -1,0 +1,124 @@
+"""recipes/known_nodules.py: what it shows and tells, and a small real run that leaves what was trained."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import whyray
+from whyray.datasets.phantom import FIRST, phantom
+from whyray.training.loop import LoopPlan
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
+    import known_nodules
+
+    yield known_nodules
+    del sys.modules["known_nodules"]
+
+
+def test_a_crowd_has_many_nodules_and_a_phantom_of_validation_its_own(recipe: ModuleType) -> None:
+    given = [recipe.crowd(n) for n in range(60)]
+    counts = [len(g.get("nodule", ())) for g in given]
+    assert (
+        min(counts) == 0 and max(counts) == 8 and {len(g["pneumothorax"]) for g in given if "pneumothorax" in g} == {1}
+    )
+    n = next(n for n in range(60) if counts[n] == 8)
+    pixels, label, shares = recipe.drawn(n, True)
+    made = phantom(n, size=320, plant=given[n])
+    assert np.array_equal(pixels, np.rint(made.pixels * 255)) and label == 1
+    by_hand = made.masks["nodule"].reshape(40, 8, 40, 8).mean((1, 3))
+    assert np.abs(shares / 255 - by_hand).max() < 1 / 255 and shares.any()
+    plain = recipe.drawn(FIRST["val"], False)
+    assert np.array_equal(plain[0], np.rint(phantom(FIRST["val"], size=320).pixels * 255))
+
+
+def test_pieces_and_their_masks_fit_mirrored_or_not(recipe: ModuleType) -> None:
+    seen = recipe.examples(FIRST["train"], 12, 1, True)
+    task = recipe.Finding(recipe.plan_of(LoopPlan(seed=1)), seen, seen)
+    pixels, shares = task.shown(range(12), 0)
+    assert pixels.shape == (12, 1, 112, 112) and shares.shape == (12, 14, 14)
+    mirrored = 0
+    for i in range(12):
+        told = (pixels[i, 0].numpy() * 255, shares[i].numpy() * 255)
+        found = []
+        for turned in (False, True):
+            piece, mask = (part[:, ::-1] if turned else part for part in told)
+            for top, left in np.ndindex(27, 27):
+                if np.array_equal(seen[0].pictures[i][8 * top :, 8 * left :][:112, :112], np.rint(piece)):
+                    found.append(turned)
+                    assert np.array_equal(seen[1][i][top : top + 14, left : left + 14], np.rint(mask))
+        assert len(found) == 1
+        mirrored += found[0]
+    assert 0 < mirrored < 12
+    with_one = seen[1].any((1, 2))
+    aimed = (
+        torch.stack([task.shown(range(12), epoch)[1].amax((1, 2)) > 0 for epoch in range(20)]).float().mean(0).numpy()
+    )
+    assert with_one.sum() > 6 and (aimed[with_one] > 0.5).all() and not aimed[~with_one].any()
+
+
+def test_the_focal_loss_by_hand_of_a_cell_in_a_nodule_one_partly_in_it_and_one_outside(recipe: ModuleType) -> None:
+    logits, shares = torch.tensor([[[1.2, 5.0, -0.7]]]), torch.tensor([[[1.0, 0.2, 0.0]]])
+    inside, outside = 1 / (1 + np.exp(-1.2)), 1 / (1 + np.exp(0.7))
+    wanted = -((1 - inside) ** 2) * np.log(inside) - outside**2 * np.log(1 - outside)
+    assert float(recipe.focal(logits, shares)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_second_leg_changes_the_last_block_alone_and_comes_to_tell_how_sure_the_first_is(
+    recipe: ModuleType,
+) -> None:
+    seen = recipe.examples(FIRST["train"], 8, 1, True)
+    plan = recipe.plan_of(LoopPlan())
+    torch.manual_seed(0)
+    begin = recipe.Finding(plan, seen, seen).build()
+    begin.train()(torch.rand(4, 1, 64, 64))  # norms that saw pictures
+    nn.init.normal_(begin.head.weight, std=0.1)
+    nn.init.ones_(begin.head.bias)
+    before = {k: v.clone() for k, v in begin.state_dict().items()}
+    task = recipe.Telling(plan, seen, seen, before)
+    module = task.build()
+    optimiser = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], 3e-3)
+    errors: list[float] = []
+    for _ in range(25):
+        error = task.loss(module.train(), range(4), 0)
+        error.backward()
+        errors.append(error.item())
+        optimiser.step()
+        optimiser.zero_grad()
+    assert errors[0] == pytest.approx(1.0) and errors[-1] < 0.5
+    after = module.state_dict()
+    changed = {k for k in after if not torch.equal(after[k], before[k])}
+    own = {"fc.weight", "fc.bias"} | {k for k in after if k.startswith("layer3.1.")}  # the bias was set to nothing
+    assert {"fc.weight", "fc.bias", "layer3.1.conv2.weight"} <= changed <= own and not after["fc.bias"].any()
+    assert not any("running" in k for k in changed)
+
+
+def test_a_small_run_leaves_a_classifier_whose_logit_is_the_mean_of_what_its_cells_tell(
+    recipe: ModuleType, tmp_path: Path
+) -> None:
+    task, path = recipe.main(
+        ["-o", str(tmp_path), "--train", "36", "--val", "16", "--epochs", "1", "1", "--processes", "1"]
+    )
+    model = whyray.load_model(str(tmp_path))
+    assert path == tmp_path / "model.json" and model.findings == ("nodule",)
+    x = next(recipe.batches(task.val.pictures, task.plan))
+    with torch.no_grad():
+        logits, seen = model.run(x, ("features",))
+        head = model.module.head
+        told = torch.einsum("bdhw,d->bhw", seen["features"], head.weight[0])
+    assert seen["features"].shape[2:] == (40, 40) and told.abs().max() > 0 and not head.bias.any()
+    assert torch.allclose(logits[:, 0], told.mean((1, 2)), rtol=1e-3, atol=1e-3)
+    full = (task.val_shares / 255 >= recipe.INSIDE).mean((1, 2))
+    kept = task.folded({"fc.weight": torch.ones(1, 2)})["fc.weight"]
+    assert kept[0, 0].item() * np.median(full[full > 0]) == pytest.approx(recipe.LOGIT)
