@@ -71,11 +71,12 @@ def drawn(n: int, size: int, more: float = 0.0) -> tuple[np.ndarray, np.ndarray,
     return np.rint(made.pixels * 255).astype(np.uint8), labels, np.rint(shares * 255).astype(np.uint8)
 
 
-def examples(first: int, count: int, size: int, processes: int, more: float = 0.0) -> tuple[Examples, np.ndarray]:
-    """``count`` phantoms from ``first`` on, and their masks ``[n, f, GRID, GRID]``."""
+def examples(make: Callable[[int], Any], first: int, count: int, processes: int) -> tuple[Examples, np.ndarray]:
+    """``count`` phantoms from ``first`` on, each (pixels, labels, shares of cells) as ``make`` draws it, and the shares
+    ``[n, ...]``."""
     alone = patch.dict(os.environ, OMP_NUM_THREADS="1")  # more threads a process only wait for each other
     with alone, get_context("spawn").Pool(processes) as pool:
-        rows = pool.map(partial(drawn, size=size, more=more), range(first, first + count), chunksize=50)
+        rows = pool.map(make, range(first, first + count), chunksize=50)
     pictures, labels, shares = (np.stack(part) for part in zip(*rows, strict=True))
     patients = tuple(f"phantom-{first + i}" for i in range(count))
     return Examples(pictures, labels, patients, np.zeros(count, np.int64)), shares
@@ -233,7 +234,7 @@ def _median(values: Tensor) -> Tensor:
 def _maps(module: nn.Module, x: Tensor) -> Tensor:
     """The last map ``[b, d, h, w]``, float32."""
     with torch.autocast(x.device.type, torch.bfloat16, enabled=torch.is_grad_enabled()):
-        maps: Tensor = module.last_relu(module.features(x))  # type: ignore[operator]
+        maps: Tensor = module.maps(x)  # type: ignore[operator]
     return maps.float()
 
 
@@ -256,23 +257,33 @@ def plan_of(loop: LoopPlan, sizes: tuple[int, ...] = ()) -> ClassifierPlan:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> tuple[KnownAnswers, Path]:
-    """The command line; returns what was trained on last, and the path of the model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked_for(
+    about: str, argv: Sequence[str] | None, *, train: int, val: int, epochs: Sequence[int]
+) -> argparse.Namespace:
+    """A recipe's command line, with its defaults; torch then has as many threads as processes were asked for."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--train", type=int, default=9000, help="phantoms of leg 1, and as many others of later ones")
-    parser.add_argument("--val", type=int, default=300)
-    parser.add_argument("--epochs", type=int, nargs=4, default=(18, 24, 34, 7), help="of each leg")
+    parser.add_argument("--train", type=int, default=train, help="phantoms that a leg learns from")
+    parser.add_argument("--val", type=int, default=val)
+    parser.add_argument("--epochs", type=int, nargs=len(epochs), default=epochs, help="of each leg")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="where it is trained: cpu, cuda")
     asked = parser.parse_args(argv)
     torch.set_num_threads(asked.processes)
+    return asked
 
-    def told(done: int, total: int, facts: str) -> None:
-        print(done, total, facts, flush=True)
+
+def told(done: int, total: int, facts: str) -> None:
+    """A line of the log."""
+    print(done, total, facts, flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> tuple[KnownAnswers, Path]:
+    """The command line; returns what was trained on last, and the path of the model."""
+    asked = asked_for(__doc__, argv, train=9000, val=300, epochs=(18, 24, 34, 7))
 
     def draw(first: int, count: int, more: float = 0.0) -> tuple[Examples, np.ndarray]:
-        return examples(first, count, SIZE, asked.processes, more)
+        return examples(partial(drawn, size=SIZE, more=more), first, count, asked.processes)
 
     val = draw(FIRST["val"], asked.val)
     seen = draw(FIRST["train"], asked.train, MORE[0])

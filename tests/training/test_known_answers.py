@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,15 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def recipe(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
-    import known_answers
-
-    yield known_answers
-    del sys.modules["known_answers"]
+def recipe(recipe_named: Callable[[str], ModuleType]) -> ModuleType:
+    return recipe_named("known_answers")
 
 
-def test_cells_are_told_how_much_of_them_lies_in_the_finding(recipe) -> None:  # type: ignore[no-untyped-def]
+def test_cells_are_told_how_much_of_them_lies_in_the_finding(recipe: ModuleType) -> None:
     n = next(n for n in range(FIRST["val"], FIRST["val"] + 50) if phantom(n, size=64).labels["pleural_effusion"])
     pixels, labels, shares = recipe.drawn(n, 320)
     made, k = phantom(n, size=320), recipe.FINDINGS.index("pleural_effusion")
@@ -33,9 +31,9 @@ def test_cells_are_told_how_much_of_them_lies_in_the_finding(recipe) -> None:  #
     assert np.abs(shares[k] / 255 - by_hand).max() < 1 / 255
 
 
-def test_pieces_lie_around_what_they_are_cut_for_and_their_masks_fit(recipe) -> None:  # type: ignore[no-untyped-def]
+def test_pieces_lie_around_what_they_are_cut_for_and_their_masks_fit(recipe: ModuleType) -> None:
     first = FIRST["train"]
-    seen = recipe.examples(first, 12, recipe.SIZE, 1, more=0.4)
+    seen = recipe.examples(partial(recipe.drawn, size=recipe.SIZE, more=0.4), first, 12, 1)
     plan = recipe.plan_of(recipe.LoopPlan(seed=1))
     task = recipe.Pieces(plan, seen, seen, {}, ("nodule",))
     rows, k = range(12), recipe.FINDINGS.index("nodule")
@@ -52,7 +50,9 @@ def test_pieces_lie_around_what_they_are_cut_for_and_their_masks_fit(recipe) -> 
     assert planted.sum() >= 3 and (inside[planted] > 0.5).all() and not inside[~planted].any()
 
 
-def test_a_small_run_leaves_a_classifier_whose_logits_are_those_it_was_trained_on(recipe, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_small_run_leaves_a_classifier_whose_logits_are_those_it_was_trained_on(
+    recipe: ModuleType, tmp_path: Path
+) -> None:
     task, path = recipe.main(
         ["-o", str(tmp_path), "--train", "40", "--val", "16", "--epochs", "1", "1", "1", "1", "--processes", "1"]
     )

@@ -89,12 +89,14 @@ class ResNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        block = {block.expansion: block for block in (BasicBlock, Bottleneck)}[expansion]
+        if expansion not in (1, 4) or stride not in (2, 4):
+            raise ValueError(f"expansion = {expansion}, stride = {stride}; an expansion is 1 or 4, a stride 2 or 4")
+        block = Bottleneck if expansion == 4 else BasicBlock
         self.surround = Surround(surround) if surround else nn.Identity()
         self.conv1 = nn.Conv2d(channels * (1 + len(surround)), stem, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU()
-        self.maxpool = {4: nn.MaxPool2d(3, 2, 1), 2: nn.Identity()}[stride]
+        self.maxpool = nn.MaxPool2d(3, 2, 1) if stride == 4 else nn.Identity()
         self.stages = len(blocks)
         width = stem
         for i, count in enumerate(blocks):

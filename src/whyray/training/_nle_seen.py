@@ -83,8 +83,8 @@ class Looking:
 
 def looked(vision: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     """(last features ``[b, d, h, w]``, states ``[b, 3 f]``) of our DenseNet."""
-    features: Tensor = vision.last_relu(vision.features(x))  # type: ignore[operator]
-    return features, vision.classifier(vision.dropout(vision.pool(features).flatten(1)))  # type: ignore[operator]
+    features: Tensor = vision.maps(x)  # type: ignore[operator]
+    return features, vision.head(vision.dropout(vision.pool(features).flatten(1)))  # type: ignore[operator]
 
 
 def stored(

@@ -140,7 +140,7 @@ def new_network(plan: ClassifierPlan) -> nn.Module:
     network, known = networks[name]
     try:
         module: nn.Module = network(len(plan.findings), dropout=plan.dropout, **settings)
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, ValueError):
         raise SettingError(f"architecture = {dict(plan.architecture)}; known: {known}") from None
     if plan.init:
         from .transfer import start_from
