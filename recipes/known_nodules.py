@@ -1,11 +1,11 @@
 """A network that knows nodules, the one finding of a phantom that the network of ``known_answers.py`` does not know.
 
-    python recipes/known_nodules.py -o OUT [--train 16000] [--epochs 9 2] [--processes 2] [--device cuda]
+    python recipes/known_nodules.py -o OUT [--train 32000] [--epochs 22 2] [--processes 2] [--device cuda]
 
-A nodule is a few pixels wide, and a network whose first layers keep one pixel in sixteen hardly learns to tell it from
-a vessel or from a crossing of ribs. This one begins at every second pixel, sees beside the picture what it differs by
-from its surround, and is told of each cell whether it lies in a nodule, on pieces of phantoms that have up to eight of
-them. Two legs, each with checkpoints of its own in OUT. The first learns to find: focal loss of the cells. It leaves
+A nodule is a few pixels wide, and a network whose first layers keep one pixel in sixteen is slow to learn what tells it
+from a vessel or from a crossing of ribs. This one begins at every second pixel, sees beside the picture what it differs
+by from its surround, and is told of each cell whether it lies in a nodule, on pieces of phantoms that have up to eight.
+Two legs, each with checkpoints of its own in OUT. The first learns to find: focal loss of the cells. It leaves
 cells that all tell a little, and their mean tells nothing; so the second teaches the last block, alone, to tell how
 sure the first one is, which is 0 nearly everywhere: the logit, a mean over all cells, is then made of nodules. OUT is a
 model as any other (``-m OUT``); the commands that make its bank and measure it are in docs/benchmark-patterns.md.
@@ -13,19 +13,16 @@ model as any other (``-m OUT``); the commands that make its bank and measure it 
 
 from __future__ import annotations
 
-import argparse
 import copy
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
+from known_answers import GRID, SIZE, asked_for, examples, told
 from torch import Tensor, nn
 from torch.nn import functional as nf
 
@@ -33,21 +30,19 @@ from whyray.datasets.phantom import FIRST, phantom
 from whyray.metrics.classification import auc
 from whyray.training.augment import Augment, augmented, draws
 from whyray.training.classifier import MEAN, STD, ClassifierTask, as_pixels, batches, finished
-from whyray.training.examples import Examples
 from whyray.training.finish import settings_of
 from whyray.training.loop import LoopPlan, train
 from whyray.training.plan import ClassifierPlan, Source
 
-SIZE = 320
-GRID = 40  # cells a side of the last map, and of the stored masks
-SIDE = SIZE // GRID
+SIDE = SIZE // GRID  # pixels a side of a cell, here of the last map as well
 AFTER = 20_000  # training phantoms left out before the first: those of known_answers.py
 MOST = {"atelectasis": 2, "mass": 1, "nodule": 8, "pneumothorax": 0, "support_devices": 1}  # lesions; 0: seldom one
 SELDOM = 0.3
-PIECE = 14  # cells a side of a piece
+PIECE = 10  # cells a side of a piece
 EDGE = 1  # cells along the border of a piece that do not count: they do not see what is beside them
 AIMED = 0.7  # share of the pieces that are cut around a nodule, where there is one
-INSIDE = 0.4  # share of a cell in a nodule from which it is one
+INSIDE = 0.4  # share of a cell in a nodule from which it is one; of a smaller nodule it is the cell with most of it
+LOUD, NEAR = 3.0, 5  # how many cells a nodule counts for, small or large; side of the largest one, in cells
 FOCUS = 2.0  # exponent of the focal loss
 START = -4.0  # logit of a cell before anything is learned
 SURE, STEEP = 1.0, 4.0  # the cell's logit that is told as 0.5, and how steeply the telling rises there
@@ -55,14 +50,14 @@ NETWORK: dict[str, Any] = {
     "network": "resnet",
     "expansion": 1,
     "blocks": [1, 2, 2],
-    "stem": 24,
+    "stem": 32,
     "stride": 2,
     "surround": [13, 41],
 }
 LOGIT = 6.0  # what a nodule of ordinary size adds to the logit of a picture
 LOOPS: tuple[dict[str, Any], ...] = (  # of each leg
-    {"lr": 3e-3, "warmup": 0.05, "ema": 0.998, "clip": 2.0, "seed": 1},
-    {"lr": 2e-3, "warmup": 0.05, "ema": 0.99, "seed": 2},
+    {"lr": 7e-3, "warmup": 0.05, "weight_decay": 0.08, "ema": 0.999, "clip": 2.0, "seed": 1, "optimiser": "muon"},
+    {"lr": 2e-3, "warmup": 0.05, "weight_decay": 0.02, "ema": 0.99, "seed": 2},
 )
 
 
@@ -85,15 +80,6 @@ def drawn(n: int, crowded: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     shares = mask.reshape(GRID, SIDE, GRID, SIDE).mean((1, 3))
     pixels, shares = (np.rint(part * 255).astype(np.uint8) for part in (made.pixels, shares))
     return pixels, np.float32([made.labels["nodule"]]), shares
-
-
-def examples(first: int, count: int, processes: int, crowded: bool) -> tuple[Examples, np.ndarray]:
-    """``count`` phantoms from ``first`` on, and their masks ``[n, GRID, GRID]``."""
-    alone = patch.dict(os.environ, OMP_NUM_THREADS="1")  # more threads a process only wait for each other
-    with alone, get_context("spawn").Pool(processes) as pool:
-        rows = pool.map(partial(drawn, crowded=crowded), range(first, first + count), chunksize=50)
-    pictures, labels, shares = (np.stack(part) for part in zip(*rows, strict=True))
-    return Examples(pictures, labels, tuple(f"phantom-{first + i}" for i in range(count)), np.zeros(count, int)), shares
 
 
 class Cells(ClassifierTask):
@@ -122,8 +108,9 @@ class Cells(ClassifierTask):
         """First row and column of a piece, in cells."""
         corner = rng.integers(0, GRID - PIECE, 2, endpoint=True)
         if shares.any() and rng.random() < AIMED:
-            inside = np.argwhere(shares)
-            corner = inside[rng.integers(len(inside))] - rng.integers(2, PIECE - 2, 2)
+            loud = weights(torch.from_numpy(shares[None]) / 255)[0].double().numpy()
+            aim = rng.choice(loud.size, p=(loud / loud.sum()).ravel())
+            corner = np.array(np.unravel_index(aim, loud.shape)) - rng.integers(2, PIECE - 2, 2)
         top, left = np.clip(corner, 0, GRID - PIECE).tolist()
         return top, left
 
@@ -158,9 +145,9 @@ class Finding(Cells):
         return module
 
     def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
-        """Focal loss (Lin et al., ICCV 2017) of the cells, for each that lies in a nodule."""
+        """Focal loss (Lin et al., ICCV 2017) of the cells, by nodule: small ones count as much as large ones."""
         x, shares = self.seen(examples, epoch)
-        return focal(inner(cells(module, x)), inner(shares))
+        return focal(inner(cells(module, x)), inner(weights(shares)), inner(shares == 0))
 
 
 class Telling(Cells):
@@ -189,7 +176,7 @@ class Telling(Cells):
 
     def folded(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights of the network whose logit a nodule of ordinary size moves by LOGIT."""
-        full = (self.val_shares / 255 >= INSIDE).mean((1, 2))  # share of the cells that should tell 1
+        full = within(torch.from_numpy(self.val_shares) / 255).double().mean((1, 2)).numpy()  # share of cells to tell 1
         ordinary = float(np.median(full[full > 0])) if full.any() else 1.0
         return {**weights, "fc.weight": weights["fc.weight"] * (LOGIT / ordinary)}
 
@@ -204,12 +191,25 @@ def inner(values: Tensor) -> Tensor:
     return values[:, EDGE:-EDGE, EDGE:-EDGE]
 
 
-def focal(logits: Tensor, shares: Tensor) -> Tensor:
-    """The focal loss for each cell that lies in a nodule; a cell that lies partly in one counts neither way."""
-    inside, outside, p = shares >= INSIDE, shares == 0, torch.sigmoid(logits)
-    missed = (inside * (1 - p) ** FOCUS * nf.softplus(-logits)).sum()
+def within(shares: Tensor) -> Tensor:
+    """Which cells ``[b, c, c]`` lie in a nodule: those it fills to INSIDE, or of a small one that with most of it."""
+    most = nf.max_pool2d(shares[:, None], 3, stride=1, padding=1)[:, 0]
+    return (shares >= INSIDE) | ((shares > 0) & (shares == most))
+
+
+def weights(shares: Tensor) -> Tensor:
+    """What each cell ``[b, c, c]`` counts for that lies in a nodule; those of a nodule have LOUD in all."""
+    inside = within(shares).float()
+    others = nf.avg_pool2d(inside[:, None], NEAR, stride=1, padding=NEAR // 2, divisor_override=1)[:, 0]
+    return LOUD * inside / others.clamp(min=1)
+
+
+def focal(logits: Tensor, loud: Tensor, outside: Tensor) -> Tensor:
+    """The focal loss of cells, those in a nodule weighed by ``loud``; one neither in nor outside does not count."""
+    p = torch.sigmoid(logits)
+    missed = (loud * (1 - p) ** FOCUS * nf.softplus(-logits)).sum()
     false = (outside * p**FOCUS * nf.softplus(logits)).sum()
-    return (missed + false) / inside.sum().clamp(min=1)
+    return (missed + false) / loud.sum().clamp(min=1)
 
 
 def plan_of(loop: LoopPlan) -> ClassifierPlan:
@@ -231,23 +231,10 @@ def plan_of(loop: LoopPlan) -> ClassifierPlan:
 
 def main(argv: Sequence[str] | None = None) -> tuple[Telling, Path]:
     """The command line; returns what was trained on last, and the path of the model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--out", type=Path, required=True)
-    parser.add_argument("--train", type=int, default=16000, help="phantoms; fewer are learned by heart")
-    parser.add_argument("--val", type=int, default=400)
-    parser.add_argument("--epochs", type=int, nargs=2, default=(9, 2), help="of each leg")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="where it is trained: cpu, cuda")
-    asked = parser.parse_args(argv)
-    torch.set_num_threads(asked.processes)
-
-    def told(done: int, total: int, facts: str) -> None:
-        print(done, total, facts, flush=True)
-
-    seen = examples(FIRST["train"] + AFTER, asked.train, asked.processes, crowded=True)
-    val = examples(FIRST["val"], asked.val, asked.processes, crowded=False)
-    fixed: dict[str, Any] = {"weight_decay": 0.02, "every": 3, "device": asked.device}
-    loops = [LoopPlan(e, **fixed, **of) for e, of in zip(asked.epochs, LOOPS, strict=True)]
+    asked = asked_for(__doc__, argv, train=32000, val=1000, epochs=(22, 2))
+    seen = examples(partial(drawn, crowded=True), FIRST["train"] + AFTER, asked.train, asked.processes)
+    val = examples(partial(drawn, crowded=False), FIRST["val"], asked.val, asked.processes)
+    loops = [LoopPlan(e, every=3, device=asked.device, **of) for e, of in zip(asked.epochs, LOOPS, strict=True)]
     first = train(Finding(plan_of(loops[0]), seen, val), loops[0], asked.out / "leg-1", told)
     task = Telling(plan_of(loops[1]), seen, val, first.weights)
     last = train(task, loops[1], asked.out / "leg-2", told)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -15,16 +16,10 @@ import whyray
 from whyray.datasets.phantom import FIRST, phantom
 from whyray.training.loop import LoopPlan
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
-def recipe(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
-    import known_nodules
-
-    yield known_nodules
-    del sys.modules["known_nodules"]
+def recipe(recipe_named: Callable[[str], ModuleType]) -> ModuleType:
+    return recipe_named("known_nodules")
 
 
 def test_a_crowd_has_many_nodules_and_a_phantom_of_validation_its_own(recipe: ModuleType) -> None:
@@ -44,20 +39,20 @@ def test_a_crowd_has_many_nodules_and_a_phantom_of_validation_its_own(recipe: Mo
 
 
 def test_pieces_and_their_masks_fit_mirrored_or_not(recipe: ModuleType) -> None:
-    seen = recipe.examples(FIRST["train"], 12, 1, True)
+    seen = recipe.examples(partial(recipe.drawn, crowded=True), FIRST["train"], 12, 1)
     task = recipe.Finding(recipe.plan_of(LoopPlan(seed=1)), seen, seen)
     pixels, shares = task.shown(range(12), 0)
-    assert pixels.shape == (12, 1, 112, 112) and shares.shape == (12, 14, 14)
+    assert pixels.shape == (12, 1, 80, 80) and shares.shape == (12, 10, 10)
     mirrored = 0
     for i in range(12):
         told = (pixels[i, 0].numpy() * 255, shares[i].numpy() * 255)
         found = []
         for turned in (False, True):
             piece, mask = (part[:, ::-1] if turned else part for part in told)
-            for top, left in np.ndindex(27, 27):
-                if np.array_equal(seen[0].pictures[i][8 * top :, 8 * left :][:112, :112], np.rint(piece)):
+            for top, left in np.ndindex(31, 31):
+                if np.array_equal(seen[0].pictures[i][8 * top :, 8 * left :][:80, :80], np.rint(piece)):
                     found.append(turned)
-                    assert np.array_equal(seen[1][i][top : top + 14, left : left + 14], np.rint(mask))
+                    assert np.array_equal(seen[1][i][top : top + 10, left : left + 10], np.rint(mask))
         assert len(found) == 1
         mirrored += found[0]
     assert 0 < mirrored < 12
@@ -68,17 +63,43 @@ def test_pieces_and_their_masks_fit_mirrored_or_not(recipe: ModuleType) -> None:
     assert with_one.sum() > 6 and (aimed[with_one] > 0.5).all() and not aimed[~with_one].any()
 
 
+def test_a_nodule_counts_alike_in_the_cells_it_fills_or_where_it_is_small_in_that_with_most_of_it(
+    recipe: ModuleType,
+) -> None:
+    shares = torch.zeros(1, 6, 6)
+    shares[0, 0, :3] = torch.tensor([0.1, 0.5, 0.9])  # a large one: the cell at its edge is neither in nor out
+    shares[0, 4:, 3:5] = torch.tensor([[0.15, 0.2], [0.1, 0.05]])  # a small one, where four cells meet
+    told = recipe.weights(shares)[0] / recipe.LOUD
+    assert {tuple(at): told[tuple(at)].item() for at in told.nonzero().tolist()} == {
+        (0, 1): 0.5,
+        (0, 2): 0.5,
+        (4, 4): 1,
+    }
+
+
+def test_each_nodule_of_a_crowd_has_a_cell_to_be_told_by(recipe: ModuleType) -> None:
+    for n in range(FIRST["train"], FIRST["train"] + 6):
+        shares = torch.from_numpy(recipe.drawn(n, True)[2])[None] / 255
+        told = recipe.within(shares)[0].numpy()
+        for lesion in phantom(n, size=recipe.SIZE, plant=recipe.crowd(n)).lesions:
+            if lesion.finding == "nodule":
+                rows, columns = (at // recipe.SIDE for at in np.nonzero(lesion.mask))
+                near = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+                assert told[near].any(), (n, lesion.size_cm)
+
+
 def test_the_focal_loss_by_hand_of_a_cell_in_a_nodule_one_partly_in_it_and_one_outside(recipe: ModuleType) -> None:
-    logits, shares = torch.tensor([[[1.2, 5.0, -0.7]]]), torch.tensor([[[1.0, 0.2, 0.0]]])
+    logits, loud = torch.tensor([[[1.2, 5.0, -0.7]]]), torch.tensor([[[3.0, 0.0, 0.0]]])
     inside, outside = 1 / (1 + np.exp(-1.2)), 1 / (1 + np.exp(0.7))
-    wanted = -((1 - inside) ** 2) * np.log(inside) - outside**2 * np.log(1 - outside)
-    assert float(recipe.focal(logits, shares)) == pytest.approx(wanted, rel=1e-5)
+    wanted = -((1 - inside) ** 2) * np.log(inside) - outside**2 * np.log(1 - outside) / 3
+    told = recipe.focal(logits, loud, torch.tensor([[[False, False, True]]]))
+    assert float(told) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_second_leg_changes_the_last_block_alone_and_comes_to_tell_how_sure_the_first_is(
     recipe: ModuleType,
 ) -> None:
-    seen = recipe.examples(FIRST["train"], 8, 1, True)
+    seen = recipe.examples(partial(recipe.drawn, crowded=True), FIRST["train"], 8, 1)
     plan = recipe.plan_of(LoopPlan())
     torch.manual_seed(0)
     begin = recipe.Finding(plan, seen, seen).build()
@@ -119,6 +140,6 @@ def test_a_small_run_leaves_a_classifier_whose_logit_is_the_mean_of_what_its_cel
         told = torch.einsum("bdhw,d->bhw", seen["features"], head.weight[0])
     assert seen["features"].shape[2:] == (40, 40) and told.abs().max() > 0 and not head.bias.any()
     assert torch.allclose(logits[:, 0], told.mean((1, 2)), rtol=1e-3, atol=1e-3)
-    full = (task.val_shares / 255 >= recipe.INSIDE).mean((1, 2))
+    full = recipe.within(torch.from_numpy(task.val_shares) / 255).double().mean((1, 2)).numpy()
     kept = task.folded({"fc.weight": torch.ones(1, 2)})["fc.weight"]
     assert kept[0, 0].item() * np.median(full[full > 0]) == pytest.approx(recipe.LOGIT)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -107,6 +108,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
 
 CHILD = """
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
@@ -257,15 +259,17 @@ class Pictures(Toy):
         return {}
 
 
-def test_moments_of_a_convolution_come_back_in_its_layout(tmp_path: Path) -> None:
-    straight = train(Pictures(), OFTEN, tmp_path / "a")
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_moments_of_a_convolution_come_back_in_its_layout(optimiser: str, tmp_path: Path) -> None:
+    often = replace(OFTEN, optimiser=optimiser)
+    straight = train(Pictures(), often, tmp_path / "a")
 
     def stop() -> None:
         raise Stopped("here")
 
     with pytest.raises(Stopped):
-        train(Pictures(at=7, do=stop), OFTEN, tmp_path / "b")
-    resumed = train(Pictures(), OFTEN, tmp_path / "b")
+        train(Pictures(at=7, do=stop), often, tmp_path / "b")
+    resumed = train(Pictures(), often, tmp_path / "b")
     assert all(torch.equal(straight.weights[k], resumed.weights[k]) for k in straight.weights)
 
 

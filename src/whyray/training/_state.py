@@ -13,18 +13,28 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoints import Checkpoint
+from .muon import Muon
 
 
 class State:
-    """Module, average, optimiser, position (epoch, step in it, steps in all), best weights and history."""
+    """Module, average, optimisers, position (epoch, step in it, steps in all), best weights and history."""
 
-    def __init__(self, module: nn.Module, lr: float, weight_decay: float, averaged: bool) -> None:
+    def __init__(
+        self, module: nn.Module, lr: float, weight_decay: float, averaged: bool, optimiser: str = "adamw"
+    ) -> None:
         self.module = module
         self.average = copy.deepcopy(module).requires_grad_(False) if averaged else None
-        wide = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-        thin = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+        learned = [p for p in module.parameters() if p.requires_grad]
+        kernels = [p for p in learned if p.ndim > 2 and optimiser == "muon"]
+        wide = [p for p in learned if p.ndim > 1 and (p.ndim == 2 or not kernels)]
+        thin = [p for p in learned if p.ndim <= 1]
         groups = [{"params": wide, "weight_decay": weight_decay}, {"params": thin, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, betas=(0.9, 0.99), fused=True)
+        groups = [group for group in groups if group["params"]]
+        self.optimisers: list[torch.optim.Optimizer] = []
+        if groups:
+            self.optimisers.append(torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99), fused=True))
+        if kernels:
+            self.optimisers.append(Muon(kernels, lr=lr, weight_decay=weight_decay))
         self.epoch = self.step = self.total = 0
         self.loss = self.seconds = 0.0
         self.best: dict[str, Tensor] = {}
@@ -33,13 +43,15 @@ class State:
         self.dirty = True
 
     def set_rate(self, lr: float) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = lr
 
     def advance(self, ema: float) -> None:
-        """One optimiser step, and the average after it."""
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        """One step of each optimiser, and the average after it."""
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         self.step, self.total, self.dirty = self.step + 1, self.total + 1, True
         if self.average is not None:
             follow(self.average, self.module, min(ema, (1 + self.total) / (10 + self.total)))
@@ -54,12 +66,13 @@ class State:
 
     def checkpoint(self, config: str) -> Checkpoint:
         """All of it, with the generators as they are now."""
-        optimiser = self.optimiser.state_dict()
         tensors = {f"model.{k}": v for k, v in self.module.state_dict().items()}
         average = {} if self.average is None else self.average.state_dict()
         tensors |= {f"average.{k}": v for k, v in average.items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        tensors |= {f"optimiser.{i}.{k}": v for i, slot in optimiser["state"].items() for k, v in slot.items()}
+        for n, optimiser in enumerate(self.optimisers):
+            slots = optimiser.state_dict()["state"]
+            tensors |= {f"optimiser.{n}.{i}.{k}": v for i, slot in slots.items() for k, v in slot.items()}
         rng, facts = rng_state()
         return Checkpoint(
             {**tensors, **rng},
@@ -83,17 +96,22 @@ class State:
         if self.average is not None:
             self.average.load_state_dict(_part(tensors, "average."))
         self.best = _part(tensors, "best.")
-        slots: dict[int, dict[str, Tensor]] = {}
-        for key, value in _part(tensors, "optimiser.").items():
-            index, _, name = key.partition(".")
-            slots.setdefault(int(index), {})[name] = value
-        self.optimiser.load_state_dict({"state": slots, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        for parameter, slot in self.optimiser.state.items():  # the fused step pairs numbers by their place in memory
-            slot |= {k: torch.empty_like(parameter).copy_(v) for k, v in slot.items() if v.shape == parameter.shape}
+        for n, optimiser in enumerate(self.optimisers):
+            _restore(optimiser, _part(tensors, f"optimiser.{n}."))
         self.epoch, self.step, self.total = facts["epoch"], facts["step"], facts["total"]
         self.loss, self.seconds, self.best_score = facts["loss"], facts["seconds"], facts["best_score"]
         self.history, self.dirty = list(facts["history"]), False
         set_rng_state(tensors, facts["rng"])
+
+
+def _restore(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        slots.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": slots, "param_groups": optimiser.state_dict()["param_groups"]})
+    for parameter, slot in optimiser.state.items():  # the fused step pairs numbers by their place in memory
+        slot |= {k: torch.empty_like(parameter).copy_(v) for k, v in slot.items() if v.shape == parameter.shape}
 
 
 def follow(average: nn.Module, module: nn.Module, decay: float) -> None:

@@ -39,6 +39,7 @@ class LoopPlan:
     weight_decay on tensors of two dimensions and more; biases and norms are left alone.
     ema         decay of the moving average of the weights (what is validated and kept); 0 = none.
     clip        largest norm of the gradient.
+    optimiser   "muon" = kernels of convolutions step by muon.py's rule, all else by AdamW's.
     precision   "bfloat16" = autocast; validation and the shipped weights stay float32.
     keep        "best" = the epoch with the best first number of ``Task.validate`` (NaN is below any; the last one
                 where all are); "last" = the end of the run.
@@ -53,6 +54,7 @@ class LoopPlan:
     weight_decay: float = 0.05
     ema: float = 0.99
     clip: float = 1.0
+    optimiser: Literal["adamw", "muon"] = "adamw"
     precision: Literal["float32", "bfloat16"] = "float32"
     keep: Literal["best", "last"] = "last"
     every: int = 1
@@ -137,7 +139,9 @@ class _Run:
         self.task, self.plan, self.report, self.signals = task, plan, report, signals
         self.folder = folder / "checkpoints"
         self.config = hashlib.sha256(json.dumps([asdict(plan), task.about], sort_keys=True).encode()).hexdigest()
-        self.state = State(task.build().to(plan.device), plan.lr, plan.weight_decay, averaged=plan.ema > 0)
+        self.state = State(
+            task.build().to(plan.device), plan.lr, plan.weight_decay, averaged=plan.ema > 0, optimiser=plan.optimiser
+        )
         self.clock = _Clock()
         self._resume()
 
