@@ -1,19 +1,18 @@
 """A network that knows nodules, the one finding of a phantom that the network of ``known_answers.py`` does not know.
 
-    python recipes/known_nodules.py -o OUT [--train 32000] [--epochs 22 2] [--processes 2] [--device cuda]
+    python recipes/known_nodules.py -o OUT [--train 32000] [--epochs 20] [--processes 2] [--device cuda]
 
 A nodule is a few pixels wide, and a network whose first layers keep one pixel in sixteen is slow to learn what tells it
 from a vessel or from a crossing of ribs. This one begins at every second pixel, sees beside the picture what it differs
 by from its surround, and is told of each cell whether it lies in a nodule, on pieces of phantoms that have up to eight.
-Two legs, each with checkpoints of its own in OUT. The first learns to find: focal loss of the cells. It leaves
-cells that all tell a little, and their mean tells nothing; so the second teaches the last block, alone, to tell how
-sure the first one is, which is 0 nearly everywhere: the logit, a mean over all cells, is then made of nodules. OUT is a
-model as any other (``-m OUT``); the commands that make its bank and measure it are in docs/benchmark-patterns.md.
+The loss is the focal one, of cells, by nodule. It leaves cells that all tell a little, and their mean, which the logit
+of a picture is, tells nothing; so a last block, set and not learned, leaves in one channel only what a cell tells above
+SURE, and the head reads that channel. OUT is a model as any other (``-m OUT``); the commands that make its bank and
+measure it are in docs/benchmark-patterns.md.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -29,7 +28,7 @@ from torch.nn import functional as nf
 from whyray.datasets.phantom import FIRST, phantom
 from whyray.metrics.classification import auc
 from whyray.training.augment import Augment, augmented, draws
-from whyray.training.classifier import MEAN, STD, ClassifierTask, as_pixels, batches, finished
+from whyray.training.classifier import MEAN, STD, ClassifierTask, as_pixels, batches, finished, new_network
 from whyray.training.finish import settings_of
 from whyray.training.loop import LoopPlan, train
 from whyray.training.plan import ClassifierPlan, Source
@@ -45,7 +44,8 @@ INSIDE = 0.4  # share of a cell in a nodule from which it is one; of a smaller n
 LOUD, NEAR = 3.0, 5  # how many cells a nodule counts for, small or large; side of the largest one, in cells
 FOCUS = 2.0  # exponent of the focal loss
 START = -4.0  # logit of a cell before anything is learned
-SURE, STEEP = 1.0, 4.0  # the cell's logit that is told as 0.5, and how steeply the telling rises there
+SURE = 0.25  # the logit of a cell from which it tells; 0.5 % of the cells of validation phantoms are above 0
+GAIN = 8.0  # how loudly: the channel then varies about as much as others do
 NETWORK: dict[str, Any] = {
     "network": "resnet",
     "expansion": 1,
@@ -54,11 +54,18 @@ NETWORK: dict[str, Any] = {
     "stride": 2,
     "surround": [13, 41],
 }
-LOGIT = 6.0  # what a nodule of ordinary size adds to the logit of a picture
-LOOPS: tuple[dict[str, Any], ...] = (  # of each leg
-    {"lr": 7e-3, "warmup": 0.05, "weight_decay": 0.08, "ema": 0.999, "clip": 2.0, "seed": 1, "optimiser": "muon"},
-    {"lr": 2e-3, "warmup": 0.05, "weight_decay": 0.02, "ema": 0.99, "seed": 2},
-)
+DEEPER = {**NETWORK, "blocks": [1, 2, 3]}
+LOGIT, NOTHING = 2.0, -2.0  # of a picture: what a cell adds whose logit is 1 above SURE; where no cell is
+LOOP: dict[str, Any] = {
+    "lr": 7e-3,
+    "warmup": 0.05,
+    "weight_decay": 0.08,
+    "ema": 0.999,
+    "clip": 2.0,
+    "optimiser": "muon",
+    "every": 3,
+    "seed": 1,
+}
 
 
 def crowd(n: int) -> dict[str, list[float]]:
@@ -82,15 +89,25 @@ def drawn(n: int, crowded: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return pixels, np.float32([made.labels["nodule"]]), shares
 
 
-class Cells(ClassifierTask):
-    """What each cell tells, on pieces of phantoms. ``begin``: weights of the leg before; the first has none."""
+class Finding(ClassifierTask):
+    """Which cells lie in a nodule, learned on pieces of phantoms."""
 
-    def __init__(
-        self, plan: ClassifierPlan, train: Sequence[Any], val: Sequence[Any], begin: Mapping[str, Tensor] | None = None
-    ) -> None:
-        self.plan, self.begin = plan, begin
+    def __init__(self, plan: ClassifierPlan, train: Sequence[Any], val: Sequence[Any]) -> None:
+        self.plan = plan
         (self.train, self.shares), (self.val, self.val_shares) = train, val
-        self.about = {**settings_of(plan), "leg": type(self).__name__, "phantoms": len(self.train.pictures)}
+        self.about = {**settings_of(plan), "phantoms": len(self.train.pictures)}
+
+    def build(self) -> nn.Module:
+        """The plan's network; each cell begins by telling that it has none."""
+        module: Any = super().build()
+        nn.init.zeros_(module.head.weight)
+        nn.init.constant_(module.head.bias, START)
+        return module
+
+    def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
+        """Focal loss (Lin et al., ICCV 2017) of the cells, by nodule: small ones count as much as large ones."""
+        x, shares = self.seen(examples, epoch)
+        return focal(inner(cells(module, x)), inner(weights(shares)), inner(shares == 0))
 
     def shown(self, examples: Sequence[int], epoch: int) -> tuple[Tensor, Tensor]:
         """A piece of each example, half of them mirrored: pixels ``[b, 1, s, s]``, shares of cells ``[b, c, c]``."""
@@ -122,63 +139,33 @@ class Cells(ClassifierTask):
         return x, shares.to(self.plan.loop.device)
 
     def validate(self, module: nn.Module, check: Callable[[], None]) -> Mapping[str, float]:
-        """AUC of the strongest cell, and of the mean of all (what the logit is)."""
-        strongest, means = [], []
+        """AUC of the strongest cell."""
+        strongest = []
         for x in batches(self.val.pictures, self.plan, 32):
             with torch.inference_mode():
-                told = cells(module, x).flatten(1).double().cpu()
-            strongest.append(told.amax(1))
-            means.append(told.mean(1))
+                strongest.append(cells(module, x).amax((1, 2)).double().cpu())
             check()
-        labels = self.val.labels[:, 0]
-        return {"auc": auc(torch.cat(strongest).numpy(), labels), "mean": auc(torch.cat(means).numpy(), labels)}
+        return {"auc": auc(torch.cat(strongest).numpy(), self.val.labels[:, 0])}
 
 
-class Finding(Cells):
-    """The first leg: which cells lie in a nodule."""
-
-    def build(self) -> nn.Module:
-        """The plan's network; each cell begins by telling that it has none."""
-        module: Any = super().build()
-        nn.init.zeros_(module.head.weight)
-        nn.init.constant_(module.head.bias, START)
-        return module
-
-    def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
-        """Focal loss (Lin et al., ICCV 2017) of the cells, by nodule: small ones count as much as large ones."""
-        x, shares = self.seen(examples, epoch)
-        return focal(inner(cells(module, x)), inner(weights(shares)), inner(shares == 0))
-
-
-class Telling(Cells):
-    """The second leg: the last block learns to tell how sure a cell of the first leg is."""
-
-    def build(self) -> nn.Module:
-        """The network of the first leg, of which only the last block and the head's weights learn."""
-        assert self.begin is not None
-        module: Any = super().build()
-        module.load_state_dict(dict(self.begin))
-        self.first = copy.deepcopy(module).eval().to(self.plan.loop.device)
-        module.requires_grad_(False)
-        nn.init.zeros_(module.head.weight)
-        nn.init.zeros_(module.head.bias)
-        for part in (module.get_submodule(f"layer{module.stages}")[-1], module.head.weight):
-            part.requires_grad_(True)
-        return module
-
-    def loss(self, module: nn.Module, examples: Sequence[int], epoch: int) -> Tensor:
-        """Squared error of what cells tell, over that of cells that tell nothing."""
-        x, _ = self.seen(examples, epoch)
-        with torch.no_grad():
-            sure = inner(torch.sigmoid(STEEP * (cells(self.first, x) - SURE)))
-        told = inner(cells(module.eval(), x))  # norms stay as the first leg left them
-        return ((told - sure) ** 2).sum() / (sure**2).sum().clamp(min=1)
-
-    def folded(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of the network whose logit a nodule of ordinary size moves by LOGIT."""
-        full = within(torch.from_numpy(self.val_shares) / 255).double().mean((1, 2)).numpy()  # share of cells to tell 1
-        ordinary = float(np.median(full[full > 0])) if full.any() else 1.0
-        return {**weights, "fc.weight": weights["fc.weight"] * (LOGIT / ordinary)}
+def told_by_one_channel(learned: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a network one block deeper than the ``learned`` one. Channel 0 of its last map is GAIN times how far a
+    cell's logit lies above SURE, or 0; the other channels are as they were. The head reads channel 0 alone."""
+    module: Any = new_network(plan_of(LoopPlan(), DEEPER))
+    module.load_state_dict({**module.state_dict(), **learned})
+    block, head = module.get_submodule(f"layer{module.stages}")[-1], module.head
+    with torch.no_grad():
+        for part in block.parameters():
+            part.zero_()
+        for norm in (block.bn1, block.bn2):  # their running mean is 0, their variance 1
+            norm.weight.fill_((1 + norm.eps) ** 0.5)
+        block.conv1.weight[0, :, 1, 1] = head.weight[0]
+        block.bn1.bias[0] = head.bias[0] - SURE
+        block.conv1.weight[1, 0, 1, 1] = 1  # a copy of channel 0, to take away from the shortcut
+        block.conv2.weight[0, :2, 1, 1] = torch.tensor([GAIN, -1.0])
+        head.weight.zero_()[0, 0] = LOGIT * GRID**2 / GAIN
+        head.bias.fill_(NOTHING)
+    return dict(module.state_dict())
 
 
 def cells(module: Any, x: Tensor) -> Tensor:
@@ -212,13 +199,13 @@ def focal(logits: Tensor, loud: Tensor, outside: Tensor) -> Tensor:
     return (missed + false) / loud.sum().clamp(min=1)
 
 
-def plan_of(loop: LoopPlan) -> ClassifierPlan:
+def plan_of(loop: LoopPlan, network: Mapping[str, Any] = NETWORK) -> ClassifierPlan:
     """What it is trained by."""
     return ClassifierPlan(
         name="known-nodules",
         findings=("nodule",),
         data=(Source("phantom", "phantom", about="whyray phantoms, version 1", licence="Apache-2.0"),),
-        architecture=NETWORK,
+        architecture=network,
         loop=loop,
         augment=Augment(rotate=0, zoom=0, aspect=0, shift=0, gamma=0.25, contrast=0.15, brightness=0.05),
         size=SIZE,
@@ -229,17 +216,15 @@ def plan_of(loop: LoopPlan) -> ClassifierPlan:
     )
 
 
-def main(argv: Sequence[str] | None = None) -> tuple[Telling, Path]:
-    """The command line; returns what was trained on last, and the path of the model."""
-    asked = asked_for(__doc__, argv, train=32000, val=1000, epochs=(22, 2))
+def main(argv: Sequence[str] | None = None) -> tuple[Finding, Path]:
+    """The command line; returns what the model was measured on, and its path."""
+    asked = asked_for(__doc__, argv, train=32000, val=1000, epochs=(20,))
     seen = examples(partial(drawn, crowded=True), FIRST["train"] + AFTER, asked.train, asked.processes)
     val = examples(partial(drawn, crowded=False), FIRST["val"], asked.val, asked.processes)
-    loops = [LoopPlan(e, every=3, device=asked.device, **of) for e, of in zip(asked.epochs, LOOPS, strict=True)]
-    first = train(Finding(plan_of(loops[0]), seen, val), loops[0], asked.out / "leg-1", told)
-    task = Telling(plan_of(loops[1]), seen, val, first.weights)
-    last = train(task, loops[1], asked.out / "leg-2", told)
-    whole = replace(last, weights=task.folded(last.weights), seconds=first.seconds + last.seconds)
-    return task, finished(task, whole, asked.out)
+    loop = LoopPlan(asked.epochs[0], device=asked.device, **LOOP)
+    learned = train(Finding(plan_of(loop), seen, val), loop, asked.out, told)
+    task = Finding(plan_of(loop, DEEPER), seen, val)
+    return task, finished(task, replace(learned, weights=told_by_one_channel(learned.weights)), asked.out)
 
 
 if __name__ == "__main__":
