@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nf
 
 import whyray
-from whyray.datasets.phantom import FIRST, phantom
+from whyray.datasets.phantom import FIRST, Phantom, phantom
 from whyray.metrics.classification import auc
 from whyray.training.augment import Augment, augmented, draws
 from whyray.training.classifier import MEAN, STD, ClassifierTask, as_pixels, batches, finished, masked_bce, mean_aucs
@@ -65,9 +65,14 @@ def drawn(n: int, size: int, more: float = 0.0) -> tuple[np.ndarray, np.ndarray,
     how much of each cell lies in each finding (255 = all of it) uint8 ``[f, GRID, GRID]``."""
     chance, severity = np.random.default_rng([n, 320]).random((2, len(SMALL)))  # a stream of its own
     made = phantom(n, size=size, plant={f: s for f, c, s in zip(SMALL, chance, severity, strict=True) if c < more})
-    masks = np.stack([made.masks.get(f, np.zeros((size, size), bool)) for f in FINDINGS])
+    return as_told(made, FINDINGS)
+
+
+def as_told(made: Phantom, findings: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels uint8 ``[s, s]``, labels ``[f]``, how much of each cell lies in each finding uint8 ``[f, GRID, GRID]``."""
+    masks = np.stack([made.masks.get(f, np.zeros(made.pixels.shape, bool)) for f in findings])
     shares = nf.adaptive_avg_pool2d(torch.from_numpy(masks).float(), GRID).numpy()
-    labels = np.array([made.labels[f] for f in FINDINGS], np.float32)
+    labels = np.array([made.labels[f] for f in findings], np.float32)
     return np.rint(made.pixels * 255).astype(np.uint8), labels, np.rint(shares * 255).astype(np.uint8)
 
 

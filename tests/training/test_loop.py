@@ -108,7 +108,6 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
 
 CHILD = """
 import sys
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
