@@ -46,7 +46,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """``matrix`` ``[a, b]`` with singular values near 1, by rounds of Newton-Schulz; those far below the largest less."""
+    """``matrix`` ``[a, b]`` with singular values near 1, by rounds of Newton-Schulz; small ones less so."""
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     x: Tensor = wide / wide.norm().clamp(min=1e-7)
     first, third, fifth = NEWTON_SCHULZ
