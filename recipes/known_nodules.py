@@ -45,7 +45,7 @@ LOUD, NEAR = 3.0, 5  # how many cells a nodule counts for, small or large; side 
 FOCUS = 2.0  # exponent of the focal loss
 START = -4.0  # logit of a cell before anything is learned
 SURE = 0.25  # the logit of a cell from which it tells
-GAIN = 8.0  # how loudly: the channel's standard deviation is then about twice that of the others (their median)
+GAIN = 32.0  # how loudly: the channel's standard deviation is then about nine times that of the others (their median)
 NETWORK: dict[str, Any] = {
     "network": "resnet",
     "expansion": 1,
@@ -55,7 +55,7 @@ NETWORK: dict[str, Any] = {
     "surround": [13, 41],
 }
 DEEPER = {**NETWORK, "blocks": [1, 2, 3]}
-LOGIT, NOTHING = 2.0, -2.0  # of a picture: what a cell adds whose logit is 1 above SURE; where no cell is
+LOGIT, NOTHING = 0.4, -3.2  # of a picture, fitted to validation phantoms: what a logit 1 above SURE adds; where none is
 LOOP: dict[str, Any] = {
     "lr": 7e-3,
     "warmup": 0.05,
