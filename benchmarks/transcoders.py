@@ -29,7 +29,8 @@ from torch import Tensor
 
 from whyray._torchvision import ensure_torchvision
 from whyray.errors import WhyrayError
-from whyray.training._sparse_step import _before, encoded
+from whyray.training._codes import ROWS
+from whyray.training._sparse_step import encoded, pre_activations
 from whyray.training._transcoder_learner import Learner
 from whyray.training._transcoder_plan import TranscodersPlan
 
@@ -272,7 +273,8 @@ def bound(width: int) -> None:
     contestant, x = Whyray(width), torch.randn(BATCH, D)
     learner = contestant.learner
     with torch.no_grad():
-        took = np.median([seconds_of(lambda: _before(learner.weights, learner.loss, x)) for _ in range(7)])
+        product = pre_activations(learner.weights, learner.loss)
+        took = np.median([seconds_of(lambda: [product(rows) for rows in x.split(ROWS)]) for _ in range(7)])
     sparse = 2 * D * width + 4 * 2 * K * D
     dense = 5 * 2 * D * width
     print(f"operations a token: sparse {sparse / 1e6:.2f} M, dense {dense / 1e6:.1f} M")

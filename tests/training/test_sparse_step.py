@@ -74,8 +74,11 @@ def test_choosing_in_half_precision_leaves_the_values_exact() -> None:
     assert same > 0.8
 
 
+SELECTIONS = [(300, 40, 5), (3, 9, 9), (1, 1, 1), (520, 128, 127), (300, 512, 9), (7, 4099, 32)]
+
+
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize(("rows", "width", "k"), [(300, 40, 5), (3, 9, 9), (1, 1, 1), (520, 128, 127)])
+@pytest.mark.parametrize(("rows", "width", "k"), SELECTIONS)
 def test_selection_is_the_largest_of_each_row(kind: torch.dtype, rows: int, width: int, k: int) -> None:
     before = torch.randn(rows, width, generator=torch.Generator().manual_seed(0)).abs().to(kind)  # ties in bfloat16
     places = select(before, k)
@@ -88,6 +91,23 @@ def test_selection_is_the_largest_of_each_row(kind: torch.dtype, rows: int, widt
 
 def test_of_equal_values_the_first_columns_are_taken() -> None:
     assert select(torch.tensor([[1.0, 2, 2, 2, 3]]), 3).tolist() == [1, 2, 4]
+
+
+@pytest.mark.parametrize("width", [50, 500])
+def test_equal_values_do_not_make_more_codes(width: int) -> None:
+    before = torch.zeros(3, width)
+    before[1, ::2] = 1
+    assert select(before, 4).tolist() == [
+        0,
+        1,
+        2,
+        3,
+        width,
+        width + 2,
+        width + 4,
+        width + 6,
+        *range(2 * width, 2 * width + 4),
+    ]
 
 
 def test_codes_by_latent_make_the_gradient_of_a_weight() -> None:

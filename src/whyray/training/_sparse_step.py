@@ -6,7 +6,7 @@ without a dense gradient of the encoder.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as nf
 
 from ..networks.transcoder import BAND, Shape
-from ._codes import ByLatent, Codes, chosen, select
+from ._codes import ROWS, ByLatent, Codes, chosen, select
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ def gradients(weights: Weights, shape: Shape, loss: Loss, x: Tensor, y: Tensor, 
     pulls = [2 * scale * error for error in errors]  # gradient of the loss by the output of each level
     d_codes, d_decoder = nested.pulled(weights, there, pulls)
     d_codes += loss.l1 / len(x)
-    found = {"decoder": d_decoder, "decoder_bias": torch.stack(pulls).sum((0, 1))}
+    found = {"decoder": d_decoder, "decoder_bias": torch.stack([pull.sum(0) for pull in pulls]).sum(0)}
     if weights.log_threshold is not None:
         found["log_threshold"] = _threshold_gradient(weights.log_threshold, codes.latents, before, d_codes)
     d_before = d_codes * active
     found["encoder"] = there.gradient(d_before, x)
     found["encoder_bias"] = torch.zeros(shape.width).index_add_(0, codes.latents, d_before)
-    squared = [float((error**2).sum()) for error in errors]
+    squared = [squares(error) for error in errors]
     value = scale * sum(squared) + loss.l1 * float(codes.values.sum()) / len(x)
     if loss.aux and len(dead):
         value += loss.aux * _auxiliary(weights, loss, x, errors[-1], dead, found)
@@ -81,31 +81,43 @@ def gradients(weights: Weights, shape: Shape, loss: Loss, x: Tensor, y: Tensor, 
 
 def encoded(weights: Weights, shape: Shape, loss: Loss, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
     """Codes of a batch; at each of their places ``[nnz]`` what came before the non-linearity, and if it is active."""
-    before = _before(weights, loss, x)
-    if weights.log_threshold is not None:
-        limit = weights.log_threshold.exp()
-        places = (before > (limit - BAND / 2).to(before.dtype)).view(-1).nonzero()[:, 0]
-    else:
-        limit = None
-        places = select(before, shape.k)
-    latents, offsets = chosen(places, shape.width, len(x))
+    limit = None if weights.log_threshold is None else weights.log_threshold.exp()
+    product, parts = pre_activations(weights, loss), []
+    for start in range(0, len(x), ROWS):
+        before = product(x[start : start + ROWS])
+        here = select(before, shape.k) if limit is None else _above(before, limit - BAND / 2)
+        parts.append((here + start * shape.width, before.view(-1)[here]))
+    latents, offsets = chosen(torch.cat([places for places, _ in parts]), shape.width, len(x))
     codes = Codes(latents, x.new_empty(0), offsets, shape.width)
     if loss.half:
         values = codes.products(weights.encoder, x) + weights.encoder_bias[latents]
     else:
-        values = before.view(-1)[places]
+        values = torch.cat([before for _, before in parts])
     active = values > (0 if limit is None else limit[latents])
     return codes.with_values(values * active), values, active
 
 
-def _before(weights: Weights, loss: Loss, x: Tensor) -> Tensor:
-    """``[n, width]`` in float32, by oneDNN where this build has it (twice as fast as MKL on some machines)."""
+def pre_activations(weights: Weights, loss: Loss) -> Callable[[Tensor], Tensor]:
+    """``x [n, d_in]`` to ``[n, width]``, in float32 by oneDNN where this build has it (on some machines twice as fast).
+
+    A few rows at a time: what is chosen from them is chosen while they are in the cache.
+    """
+    rows, bias = weights.encoder, weights.encoder_bias
     if loss.half:
-        return nf.linear(x.bfloat16(), weights.encoder.bfloat16(), weights.encoder_bias.bfloat16())
+        rows, bias = rows.bfloat16(), bias.bfloat16()
+        return lambda x: nf.linear(x.bfloat16(), rows, bias)
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        before: Tensor = torch.ops.mkldnn._linear_pointwise(x, weights.encoder, weights.encoder_bias, "none", [], "")
-        return before
-    return nf.linear(x, weights.encoder, weights.encoder_bias)
+        return lambda x: torch.ops.mkldnn._linear_pointwise(x, rows, bias, "none", [], "")
+    return lambda x: nf.linear(x, rows, bias)
+
+
+def squares(values: Tensor) -> float:
+    """The sum of their squares, without a copy of them."""
+    return float(torch.dot(values.reshape(-1), values.reshape(-1)))
+
+
+def _above(before: Tensor, limit: Tensor) -> Tensor:
+    return (before > limit.to(before.dtype)).view(-1).nonzero()[:, 0]
 
 
 class _Nested:
@@ -123,7 +135,7 @@ class _Nested:
         """Error ``[n, d_out]`` of the output of each level."""
         out, errors = weights.decoder_bias - y, []
         for part in self.parts:
-            out = out + part.decoded(weights.decoder)
+            out = part.decoded(weights.decoder).add_(out)
             errors.append(out)
         return errors
 
@@ -161,7 +173,7 @@ def _auxiliary(weights: Weights, loss: Loss, x: Tensor, error: Tensor, dead: Ten
         codes = kept.view_as(codes)
     rows = weights.decoder[dead]
     missed = codes @ rows - target
-    spread = float(((target - target.mean(0)) ** 2).sum())
+    spread = squares(target - target.mean(0))
     if spread <= 0:
         return 0.0
     pull = 2 * loss.aux / spread * missed
@@ -169,4 +181,4 @@ def _auxiliary(weights: Weights, loss: Loss, x: Tensor, error: Tensor, dead: Ten
     found["decoder"].index_add_(0, dead, codes.T @ pull)
     found["encoder"].index_add_(0, dead, d_before.T @ x)
     found["encoder_bias"].index_add_(0, dead, d_before.sum(0))
-    return float((missed**2).sum()) / spread
+    return squares(missed) / spread

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import SettingError
 from ..networks.transcoder import Shape, Transcoder
-from ._sparse_step import Loss, Weights, encoded, gradients
+from ._sparse_step import Loss, Weights, encoded, gradients, squares
 from ._state import isolated_rng
 from ._transcoder_plan import TranscodersPlan
 
@@ -65,7 +65,7 @@ class Learner:
         if not found.loss < float("inf"):
             raise SettingError(f"the loss of member {self.number} is {found.loss}; lower lr={self.plan.rate:g}")
         along = (found.by_name["decoder"] * weights.decoder).sum(1, keepdim=True)
-        found.by_name["decoder"] -= along * weights.decoder
+        found.by_name["decoder"].addcmul_(along, weights.decoder, value=-1)
         self._apply(found.by_name, self.plan.rate * rate(share, self.plan.warmup, self.plan.decay))
         weights.decoder.div_(weights.decoder.norm(dim=1, keepdim=True).clamp(min=1e-12))
         self.silent += len(x)
@@ -80,11 +80,11 @@ class Learner:
             part, wanted = x[start : start + self.plan.batch], y[start : start + self.plan.batch]
             codes, _, active = encoded(self.weights, self.shape, self.loss, part)
             error = codes.decoded(self.weights.decoder) + self.weights.decoder_bias - wanted
-            squared = float((error**2).sum())
+            squared = squares(error)
             tally.tokens, tally.loss = tally.tokens + len(part), tally.loss + squared
             tally.squared, tally.codes = tally.squared + squared, tally.codes + int(active.sum())
             ever[codes.latents[active]] = True
-        tally.variance = float(((y - y.mean(0)) ** 2).sum())
+        tally.variance = squares(y - y.mean(0))
         return {**tally.facts(1 - float(ever.float().mean())), "tokens": float(tally.tokens)}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -123,7 +123,7 @@ class Learner:
         tally = self.tally
         tally.tokens, tally.loss = tally.tokens + len(x), tally.loss + loss * len(x)
         tally.squared, tally.codes = tally.squared + squared, tally.codes + codes
-        tally.variance += float(((y - y.mean(0)) ** 2).sum())
+        tally.variance += squares(y - y.mean(0))
 
 
 def rate(share: float, warmup: float, decay: float) -> float:
