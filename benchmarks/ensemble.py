@@ -1,6 +1,7 @@
 """A whole ensemble through ``whyray train transcoders``: minutes, and CPU seconds a member.
 
-    python benchmarks/ensemble.py [--members 100] [--processes 2] [--tokens 200000] [--width 4096] [--out FOLDER]
+    python benchmarks/ensemble.py [--members 100] [--processes 2] [--tokens 200000] [--width 4096]
+                                  [--precision int8] [--out FOLDER]
 
 Members of 512 -> width, k = 32, each learn from every token of a made-up store (planted directions, as in
 transcoders.py) in one pass, with checkpoints and with the figures of each member on held-out tokens. Everything counts
@@ -20,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from transcoders import BATCH, D, K, planted
 
 from whyray.patterns import activations
 from whyray.patterns.site import Site
+from whyray.training._sparse_step import Precision
 from whyray.training.transcoders import TranscodersPlan, train_transcoders
 from whyray.types import Case, Radiograph
 
@@ -43,6 +46,7 @@ def main() -> None:
     options.add_argument("--processes", type=int, default=2)
     options.add_argument("--tokens", type=int, default=200_000)
     options.add_argument("--width", type=int, default=4096)
+    options.add_argument("--precision", default="float32", choices=get_args(Precision))
     options.add_argument("--out", type=Path, default=None)
     given = options.parse_args()
     torch.set_num_threads(1)
@@ -52,14 +56,14 @@ def main() -> None:
         store = made_up(out / "store", pictures)
         plan = TranscodersPlan(
             members=given.members, processes=given.processes, width=given.width, k=K, basis=0, share=1.0, batch=BATCH,
-            dead_after=4 * BATCH,
+            dead_after=4 * BATCH, precision=given.precision,
         )  # fmt: skip
         started, before = time.monotonic(), cpu()
         train_transcoders(plan, store, out / "ensemble", report=progress)
         minutes, seconds = (time.monotonic() - started) / 60, cpu() - before
         results = [m["results"] for m in json.loads((out / "ensemble/ensemble.json").read_text())["members"]]
     print(f"{given.members} members of {D} -> {given.width}, k = {K}, {pictures * CELLS} tokens each, ", end="")
-    print(f"{given.processes} processes of one thread")
+    print(f"{given.processes} processes of one thread, codes chosen in {given.precision}")
     each = seconds / given.members
     print(f"{minutes:.2f} minutes; {seconds:.0f} CPU seconds, {each:.2f} a member", end="")
     print(f", {pictures * CELLS / each:.0f} member-tokens a CPU second")

@@ -79,6 +79,12 @@ class WhyrayHalf(Whyray):
     precision = "bfloat16"
 
 
+class WhyrayBytes(Whyray):
+    """Codes chosen in int8."""
+
+    precision = "int8"
+
+
 class SaeLens(Contestant):
     """SAELens 6: ``SAETrainer`` on a ``TopKTrainingSAE``; its auxiliary loss is not divided by the variance.
 
@@ -162,6 +168,7 @@ def _squared(x: Tensor, made: Tensor, *_: Tensor) -> Tensor:
 CONTESTANTS: dict[str, type[Contestant]] = {
     "whyray": Whyray,
     "whyray bfloat16": WhyrayHalf,
+    "whyray int8": WhyrayBytes,
     "sae-lens": SaeLens,
     "sae-lens bfloat16": SaeLensHalf,
     "dictionary_learning": DictionaryLearning,
@@ -237,17 +244,17 @@ def entered(name: str, width: int) -> Contestant | None:
 
 
 def table_row(name: str, times: dict[str, list[float]], contestant: Contestant, held: Tensor) -> None:
-    """One contestant: seconds a step, tokens a second, how many times whyray's float32 step it takes, and its loss."""
+    """One contestant: seconds a step, tokens a second, how many times whyray's steps it takes, and its loss."""
     mine = np.array(times[name][1:])
     with torch.no_grad():
         left = float((contestant.rebuilt(held).float() - held).square().sum() / (held - held.mean(0)).square().sum())
-    ratio = ""
-    if "whyray" in times:
-        low, middle, high = np.percentile(mine / np.array(times["whyray"][1:]), [2.5, 50, 97.5])
-        ratio = f"{middle:6.2f} [{low:.2f}, {high:.2f}]"
+    ratios = ""
+    for own in [n for n in ("whyray", "whyray int8") if n in times]:
+        low, middle, high = np.percentile(mine / np.array(times[own][1:]), [2.5, 50, 97.5])
+        ratios += f"   x {own} {middle:6.2f} [{low:.2f}, {high:.2f}]"
     step = float(np.median(mine))
     speed = f"{step:8.3f} s{BATCH / step:9.0f} tokens/s"
-    print(f"{name:<22}{speed}   x whyray {ratio}  unexplained {left:.3f}", flush=True)
+    print(f"{name:<22}{speed}{ratios}   unexplained {left:.3f}", flush=True)
 
 
 def peak(name: str, width: int) -> str:

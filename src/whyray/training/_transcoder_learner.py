@@ -38,7 +38,7 @@ class Learner:
 
     def __init__(self, plan: TranscodersPlan, shape: Shape, number: int) -> None:
         self.plan, self.shape, self.number = plan, shape, number
-        self.loss = Loss(plan.aux, max(1, shape.d_in // 2), plan.dead_after, plan.l1, plan.precision == "bfloat16")
+        self.loss = Loss(plan.aux, max(1, shape.d_in // 2), plan.dead_after, plan.l1, plan.precision)
         with isolated_rng(plan.seed * 100_003 + number):
             module = Transcoder(shape)
         self.tensors = {name: p.detach().clone().requires_grad_() for name, p in module.named_parameters()}

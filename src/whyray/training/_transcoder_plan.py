@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ..errors import SettingError
 from ..networks.transcoder import Kind, Shape
+from ._sparse_step import Precision
 from .settings import Plans
 
 
@@ -23,7 +24,7 @@ class TranscodersPlan:
     lr        highest rate; 0 = 2e-4 / sqrt(width / 2^14), the rule of the TopK papers. It rises over the share
               ``warmup`` of the run and falls to nothing over its last ``decay``.
     aux       weight of the AuxK loss; ``dead_after`` = tokens without a code that make a latent dead.
-    precision "bfloat16": codes are chosen in it, for wide encoders on processors that multiply in it.
+    precision "bfloat16", "int8": codes are chosen in it, for wide encoders on processors that multiply in it.
     split     of the store that is learned from; ``measure`` = the split for the figures of each member.
     processes, engine  how members are spread ("ray": over a cluster); the result of each is the same bit for bit.
     save_s    seconds between checkpoints.
@@ -47,7 +48,7 @@ class TranscodersPlan:
     aux: float = 1 / 32
     dead_after: int = 100_000
     l1: float = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     split: str = "train"
     measure: str = "val"
     seed: int = 0
