@@ -28,7 +28,7 @@ def test_each_way_of_choosing_learns_the_same() -> None:
 
 
 def test_an_ensemble_is_trained_through_the_command_s_own_path() -> None:
-    out = ran("ensemble.py", "--members", "2", "--processes", "1", "--tokens", "9000", "--width", "64",
+    out = ran("ensemble.py", "--members", "2", "--processes", "1", "--tokens", "9000", "--width", "256",
               "--precision", "int8")  # fmt: skip
-    assert out.startswith("2 members of 512 -> 64, k = 32, 9016 tokens each, 1 processes of one thread")
+    assert out.startswith("2 members of 512 -> 256, k = 32, 9016 tokens each, 1 processes of one thread")
     assert "l0: median 32.000" in out

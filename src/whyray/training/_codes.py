@@ -77,7 +77,7 @@ class ByLatent:
 def select(before: Tensor, k: int) -> Tensor:
     """Places of the ``k`` largest a row, as indices into the flat ``[n, width]``, ascending: int64 ``[n * k]``.
 
-    float32 or bfloat16. Of equal values at the limit the first columns are taken. Three to eight times as fast as
+    float32 or bfloat16. Of equal values at the limit the first columns are taken. Two to four times as fast as
     ``torch.topk`` on a CPU; bfloat16 is compared by its bits, which keeps the order above 0.
     """
     values: NDArray[Any] = (before.view(torch.int16) if before.dtype == torch.bfloat16 else before).numpy()
@@ -95,44 +95,34 @@ def chosen(places: Tensor, width: int, rows: int) -> tuple[Tensor, Tensor]:
 
 
 def _largest(values: NDArray[Any], k: int) -> NDArray[np.int64]:
-    groups = GROUPS * k
-    if values.shape[1] >= DEEP * groups:
-        places = _largest_of_few(values, k, groups)
-        if len(places) == k * len(values):
-            return places
-    return _largest_of_all(values, k)
-
-
-def _largest_of_few(values: NDArray[Any], k: int, groups: int) -> NDArray[np.int64]:
-    """As ``_largest_of_all``, but all that are equal at the limit; by the few that may be among the largest.
-
-    Columns are dealt into groups. The k-th largest of the groups' maxima is a value that at least k columns reach,
-    and few others do.
-    """
     rows, width = values.shape
-    maxima = values[:, : width // groups * groups].reshape(rows, -1, groups).max(1)
-    floor = np.partition(maxima, groups - k, axis=1)[:, groups - k, None]
+    floor = _reached_by_k(values, k)
     places = np.flatnonzero(values >= floor)
-    counts = np.bincount(places // width, minlength=rows)
-    most = int(counts.max())
-    if counts.min() < k or most > groups:  # not a number, or many equal ones
-        return places[:0]
-    few = np.repeat(floor, most, axis=1)
-    few[np.arange(most) < counts[:, None]] = values.ravel()[places]
-    limit = np.partition(few, most - k, axis=1)[:, most - k]
-    return places[values.ravel()[places] >= np.repeat(limit, counts)]
-
-
-def _largest_of_all(values: NDArray[Any], k: int) -> NDArray[np.int64]:
-    width = values.shape[1]
-    limit = np.partition(values, width - k, axis=1)[:, width - k, None]
-    places = np.flatnonzero(values >= limit)
-    if len(places) == k * len(values):
+    owners, few = places // width, values.ravel()[places]
+    counts = np.bincount(owners, minlength=rows)
+    if len(places) == k * rows or counts.min() < k:  # just as many, or rows with what is not a number
         return places
-    above = values > limit
-    tied = values == limit
-    room = k - above.sum(1, keepdims=True)
-    return np.flatnonzero(above | (tied & (tied.cumsum(1) <= room)))
+    most = int(counts.max())
+    table = np.repeat(floor, most, axis=1)
+    table[np.arange(most) < counts[:, None]] = few
+    limit = np.partition(table, most - k, axis=1)[owners, most - k]
+    above, tied = few > limit, few == limit
+    before = np.cumsum(tied) - tied  # equal ones, in this row and in those above it
+    room = k - np.bincount(owners[above], minlength=rows)
+    upto = before[np.cumsum(counts) - counts] + room
+    kept: NDArray[np.bool_] = above | (tied & (before < upto[owners]))
+    return places[kept]
+
+
+def _reached_by_k(values: NDArray[Any], k: int) -> NDArray[Any]:
+    """For each row ``[n, 1]`` a value that at least ``k`` columns reach, and few others do.
+
+    Of wide rows, columns are dealt into groups and it is the k-th largest of the groups' maxima.
+    """
+    groups, width = GROUPS * k, values.shape[1]
+    if width >= DEEP * groups:
+        values = values[:, : width // groups * groups].reshape(len(values), -1, groups).max(1)
+    return np.partition(values, -k, axis=1)[:, -k, None]
 
 
 def _bag(table: Tensor, indices: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
