@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,16 @@ class Whyray(Contestant):
     def rebuilt(self, x: Tensor) -> Tensor:
         codes = encoded(self.learner.weights, self.learner.shape, self.learner.loss, x)[0]
         return codes.decoded(self.learner.weights.decoder) + self.learner.weights.decoder_bias
+
+    def others(self, x: Tensor) -> tuple[float, float]:
+        """Of each token's codes the share that float32 would not choose: mean over tokens, and 1.96 standard errors."""
+        loss = self.learner.loss
+        mine, exact = (
+            encoded(self.learner.weights, self.learner.shape, how, x)[0].latents.view(-1, K)
+            for how in (loss, replace(loss, precision="float32"))
+        )
+        share = 1 - (mine[:, :, None] == exact[:, None]).any(2).float().mean(1)
+        return float(share.mean()), float(1.96 * share.std() / len(share) ** 0.5)
 
 
 class WhyrayHalf(Whyray):
@@ -244,7 +254,7 @@ def entered(name: str, width: int) -> Contestant | None:
 
 
 def table_row(name: str, times: dict[str, list[float]], contestant: Contestant, held: Tensor) -> None:
-    """One contestant: seconds a step, tokens a second, how many times whyray's steps it takes, and its loss."""
+    """One contestant: seconds a step, tokens a second, how many times whyray's steps it takes, its loss."""
     mine = np.array(times[name][1:])
     with torch.no_grad():
         left = float((contestant.rebuilt(held).float() - held).square().sum() / (held - held.mean(0)).square().sum())
@@ -252,9 +262,13 @@ def table_row(name: str, times: dict[str, list[float]], contestant: Contestant, 
     for own in [n for n in ("whyray", "whyray int8") if n in times]:
         low, middle, high = np.percentile(mine / np.array(times[own][1:]), [2.5, 50, 97.5])
         ratios += f"   x {own} {middle:6.2f} [{low:.2f}, {high:.2f}]"
+    others = ""
+    if isinstance(contestant, Whyray):
+        share, around = contestant.others(held)
+        others = f"   others {100 * share:.2f} +- {100 * around:.2f} %"
     step = float(np.median(mine))
     speed = f"{step:8.3f} s{BATCH / step:9.0f} tokens/s"
-    print(f"{name:<22}{speed}{ratios}   unexplained {left:.3f}", flush=True)
+    print(f"{name:<22}{speed}{ratios}{others}   unexplained {left:.3f}", flush=True)
 
 
 def peak(name: str, width: int) -> str:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -18,13 +20,20 @@ def ran(name: str, *options: str) -> str:
 
 def test_each_way_of_choosing_learns_the_same() -> None:
     names = ("whyray", "whyray bfloat16", "whyray int8")
-    out = ran("transcoders.py", "--rounds", "3", "--width", "128", "--only", ",".join(names), "--peaks")
+    out = ran("transcoders.py", "--rounds", "3", "--width", "128", "--only", ",".join(names))
     rows = [line for line in out.splitlines() if "unexplained" in line]
     assert [row.split("  ")[0] for row in rows] == list(names)
     left = [float(row.split()[-1]) for row in rows]
     assert max(left) - min(left) < 0.01, left
-    assert out.count("MiB") == len(names)
+    others = [float(row.split("others ")[1].split()[0]) for row in rows]
+    assert others[0] == 0 < others[1] < others[2] < 5  # per cent
     assert "the encoder's product alone" in out
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read from /proc")
+def test_peaks_are_of_processes_of_their_own() -> None:
+    out = ran("transcoders.py", "--rounds", "1", "--width", "128", "--only", "whyray", "--peaks")
+    assert int(out.split("+")[-1].split(" MiB")[0]) > 0
 
 
 def test_an_ensemble_is_trained_through_the_command_s_own_path() -> None:

@@ -288,7 +288,13 @@ def test_a_killed_leg_counts_up_to_the_last_look(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "match"),
-    [({"members": 0}, "above 0"), ({"l1": -1}, "0 or more"), ({"share": 1.2}, "share"), ({"k": 900}, "k <= width")],
+    [
+        ({"members": 0}, "above 0"),
+        ({"l1": -1}, "0 or more"),
+        ({"share": 1.2}, "share"),
+        ({"k": 900}, "k <= width"),
+        ({"kind": "jumprelu", "precision": "int8"}, "need precision=float32"),
+    ],
 )
 def test_impossible_plans_are_refused(changes: dict[str, object], match: str) -> None:
     with pytest.raises(SettingError, match=match):

@@ -16,10 +16,10 @@ from torch import Tensor
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ROWS = 256  # rows of a selection at once: they stay in the cache
+ROWS = 256  # tokens of a product and of a selection at once: they stay in the cache
 COLUMNS = 128  # columns of a table of rows at once, likewise
-GROUPS = 8  # groups of columns for each code that is looked for,
-DEEP = 4  # where a group has at least so many: with fewer, sorting all is as fast
+GROUPS = 8  # groups of columns for each code that is looked for
+DEEP = 4  # fewest columns a group: with fewer, sorting all is as fast
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +77,8 @@ class ByLatent:
 def select(before: Tensor, k: int) -> Tensor:
     """Places of the ``k`` largest a row, as indices into the flat ``[n, width]``, ascending: int64 ``[n * k]``.
 
-    float32 or bfloat16. Of equal values at the limit the first columns are taken. Two to four times as fast as
-    ``torch.topk`` on a CPU; bfloat16 is compared by its bits, which keeps the order above 0.
+    float32 or bfloat16. Of equal values at the limit the first columns are taken; what is not a number is none of the
+    largest. bfloat16 is compared by its bits, which keeps the order above 0.
     """
     values: NDArray[Any] = (before.view(torch.int16) if before.dtype == torch.bfloat16 else before).numpy()
     width = values.shape[1]
@@ -96,17 +96,19 @@ def chosen(places: Tensor, width: int, rows: int) -> tuple[Tensor, Tensor]:
 
 def _largest(values: NDArray[Any], k: int) -> NDArray[np.int64]:
     rows, width = values.shape
-    floor = _reached_by_k(values, k)
-    places = np.flatnonzero(values >= floor)
-    owners, few = places // width, values.ravel()[places]
-    counts = np.bincount(owners, minlength=rows)
-    if len(places) == k * rows or counts.min() < k:  # just as many, or rows with what is not a number
+    bound = _reached_by_k(values, k)
+    places = np.flatnonzero(values >= bound)
+    if len(places) == k * rows:
         return places
+    owners, candidates = places // width, values.ravel()[places]
+    counts = np.bincount(owners, minlength=rows)
+    if counts.min() < k:
+        return _largest(np.where(np.isnan(values), -np.inf, values), k)
     most = int(counts.max())
-    table = np.repeat(floor, most, axis=1)
-    table[np.arange(most) < counts[:, None]] = few
+    table = np.repeat(bound, most, axis=1)
+    table[np.arange(most) < counts[:, None]] = candidates
     limit = np.partition(table, most - k, axis=1)[owners, most - k]
-    above, tied = few > limit, few == limit
+    above, tied = candidates > limit, candidates == limit
     before = np.cumsum(tied) - tied  # equal ones, in this row and in those above it
     room = k - np.bincount(owners[above], minlength=rows)
     upto = before[np.cumsum(counts) - counts] + room
@@ -115,7 +117,7 @@ def _largest(values: NDArray[Any], k: int) -> NDArray[np.int64]:
 
 
 def _reached_by_k(values: NDArray[Any], k: int) -> NDArray[Any]:
-    """For each row ``[n, 1]`` a value that at least ``k`` columns reach, and few others do.
+    """For each row ``[n, 1]`` a value that at least ``k`` columns reach and, but for equal ones, few others.
 
     Of wide rows, columns are dealt into groups and it is the k-th largest of the groups' maxima.
     """

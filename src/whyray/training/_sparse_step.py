@@ -28,7 +28,7 @@ class Loss:
     aux_k       dead latents that may fire at once.
     dead_after  tokens without a code after which a latent is dead.
     l1          weight of the codes ("jumprelu").
-    precision   in which the encoder chooses; the codes that were chosen are computed in float32 all the same.
+    precision   in which the encoder chooses ("jumprelu": float32); the chosen are computed in float32 all the same.
     """
 
     aux: float = 1 / 32
@@ -83,47 +83,47 @@ def gradients(weights: Weights, shape: Shape, loss: Loss, x: Tensor, y: Tensor, 
 
 
 def encoded(weights: Weights, shape: Shape, loss: Loss, x: Tensor) -> tuple[Codes, Tensor, Tensor]:
-    """Codes of a batch; at each of their places ``[nnz]`` what came before the non-linearity, and if it is active."""
+    """Codes of a batch; at each of their places ``[nnz]`` what came before the non-linearity, and if it is active.
+
+    A few tokens at a time: what is chosen from them is chosen while they are in the cache.
+    """
     limit = None if weights.log_threshold is None else weights.log_threshold.exp()
-    product, parts = pre_activations(weights, loss), []
+    product, places, found = pre_activations(weights, loss), [], []
     for start in range(0, len(x), ROWS):
         before = product(x[start : start + ROWS])
-        here = select(before, shape.k) if limit is None else _above(before, limit - BAND / 2)
-        parts.append((here + start * shape.width, before.view(-1)[here]))
-    latents, offsets = chosen(torch.cat([places for places, _ in parts]), shape.width, len(x))
-    codes = Codes(latents, x.new_empty(0), offsets, shape.width)
+        here = select(before, shape.k) if limit is None else (before > limit - BAND / 2).view(-1).nonzero()[:, 0]
+        places.append(here + start * shape.width)
+        found.append(before.view(-1)[here])
+    latents, offsets = chosen(torch.cat(places), shape.width, len(x))
+    codes = Codes(latents, torch.cat(found), offsets, shape.width)
+    values = codes.values
     if loss.precision != "float32":
         values = codes.products(weights.encoder, x) + weights.encoder_bias[latents]
-    else:
-        values = torch.cat([before for _, before in parts])
     active = values > (0 if limit is None else limit[latents])
     return codes.with_values(values * active), values, active
 
 
 def pre_activations(weights: Weights, loss: Loss) -> Callable[[Tensor], Tensor]:
-    """``x [n, d_in]`` to ``[n, width]``; float32 by oneDNN where this build has it (on some machines twice as fast).
-
-    A few rows at a time: what is chosen from them is chosen while they are in the cache.
-    """
-    rows, bias = weights.encoder, weights.encoder_bias
+    """``x [n, d_in]`` to ``[n, width]``; float32 by oneDNN where this build has it (on some machines twice as fast)."""
+    encoder, bias = weights.encoder, weights.encoder_bias
     if loss.precision == "int8":
-        return _in_bytes(rows, bias)
+        return _in_bytes(encoder, bias)
     if loss.precision == "bfloat16":
-        half, half_bias = rows.bfloat16(), bias.bfloat16()
+        half, half_bias = encoder.bfloat16(), bias.bfloat16()
         return lambda x: nf.linear(x.bfloat16(), half, half_bias)
     if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        return lambda x: torch.ops.mkldnn._linear_pointwise(x, rows, bias, "none", [], "")
-    return lambda x: nf.linear(x, rows, bias)
+        return lambda x: torch.ops.mkldnn._linear_pointwise(x, encoder, bias, "none", [], "")
+    return lambda x: nf.linear(x, encoder, bias)
 
 
-def _in_bytes(rows: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
-    """The same by whole numbers of 8 bits: off by about a hundredth of the spread of a token's values."""
-    row_bytes, row_sizes = _bytes(rows)
+def _in_bytes(encoder: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+    """The same by whole numbers of 8 bits, of which the largest number of a token, and of a latent, is 127."""
+    latent_bytes, latent_sizes = _bytes(encoder)
 
     def product(x: Tensor) -> Tensor:
         token_bytes, token_sizes = _bytes(x)
-        counted = torch._int_mm(token_bytes, row_bytes.T).float()
-        return torch.addcmul(bias, counted.mul_(token_sizes), row_sizes.T, out=counted)
+        counted = torch._int_mm(token_bytes, latent_bytes.T).float()
+        return torch.addcmul(bias, counted.mul_(token_sizes), latent_sizes.T, out=counted)
 
     return product
 
@@ -137,10 +137,6 @@ def _bytes(values: Tensor) -> tuple[Tensor, Tensor]:
 def squares(values: Tensor) -> float:
     """The sum of their squares, without a copy of them."""
     return float(torch.dot(values.reshape(-1), values.reshape(-1)))
-
-
-def _above(before: Tensor, limit: Tensor) -> Tensor:
-    return (before > limit.to(before.dtype)).view(-1).nonzero()[:, 0]
 
 
 class _Nested:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -75,10 +75,11 @@ class Learner:
     @torch.no_grad()
     def measured(self, x: Tensor, y: Tensor) -> dict[str, float]:
         """loss (mean squared error), explained variance, L0 and dead share on held-out tokens."""
+        exact = replace(self.loss, precision="float32")  # as the member will be used
         tally, ever = Tally(), torch.zeros(self.shape.width, dtype=torch.bool)
         for start in range(0, len(x), self.plan.batch):
             part, wanted = x[start : start + self.plan.batch], y[start : start + self.plan.batch]
-            codes, _, active = encoded(self.weights, self.shape, self.loss, part)
+            codes, _, active = encoded(self.weights, self.shape, exact, part)
             error = codes.decoded(self.weights.decoder) + self.weights.decoder_bias - wanted
             squared = squares(error)
             tally.tokens, tally.loss = tally.tokens + len(part), tally.loss + squared

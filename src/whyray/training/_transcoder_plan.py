@@ -24,7 +24,8 @@ class TranscodersPlan:
     lr        highest rate; 0 = 2e-4 / sqrt(width / 2^14), the rule of the TopK papers. It rises over the share
               ``warmup`` of the run and falls to nothing over its last ``decay``.
     aux       weight of the AuxK loss; ``dead_after`` = tokens without a code that make a latent dead.
-    precision "bfloat16", "int8": codes are chosen in it, for wide encoders on processors that multiply in it.
+    precision "bfloat16", "int8": codes are chosen in it. "int8" is for wide encoders on processors with AVX-512 VNNI;
+              on others torch multiplies it in a plain loop.
     split     of the store that is learned from; ``measure`` = the split for the figures of each member.
     processes, engine  how members are spread ("ray": over a cluster); the result of each is the same bit for bit.
     save_s    seconds between checkpoints.
@@ -65,6 +66,8 @@ class TranscodersPlan:
                 raise SettingError(f"{name}={getattr(self, name)} came; give 0 or more")
         if not 0 < self.share <= 1 or self.warmup + self.decay > 1:
             raise SettingError("share lies above 0 and at most at 1, and warmup and decay fill at most the whole run")
+        if self.kind == "jumprelu" and self.precision != "float32":
+            raise SettingError(f"jumprelu in {self.precision} came; its thresholds need precision=float32")
         self.shape(1, 1)
 
     def shape(self, d_in: int, d_out: int) -> Shape:
